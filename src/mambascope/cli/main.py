@@ -1,0 +1,76 @@
+"""`mambascope`: reads the command line, runs one command, and says in one line what went wrong.
+
+Exit codes: 0 done; 2 something that the user can mend; 130 interrupted.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from pydantic import ValidationError
+
+from mambascope import __version__
+from mambascope.cli.models import Models
+from mambascope.cli.trace import Trace
+from mambascope.cli.train import Train
+from mambascope.errors import MambascopeError
+
+Command = (
+    Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point; `arguments` defaults to the process's own."""
+    warnings.formatwarning = _one_line
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code."""
+    if list(arguments) == ["--version"]:
+        print(f"mambascope {__version__}")
+        return 0
+    try:
+        parse(arguments).run()
+    except MambascopeError as error:
+        return _failed(str(error))
+    except ValidationError as error:
+        return _failed(_wrong_option(error))
+    except KeyboardInterrupt:
+        print("mambascope: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output is gone (`mambascope ... | head`): nothing is wrong, and Python must not write more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Trace | Models | Train:
+    """The command that the arguments describe; exits with 2 and a usage message if there is none."""
+    return tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType]
+        prog="mambascope",
+        description="Opens state-space language models: where does a Mamba store a fact, by which route does it travel?",
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def _failed(message: str) -> int:
+    print(f"mambascope: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _wrong_option(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"--{first['loc'][0]}: {first['msg']}, but {first['input']!r} was given"
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    return f"mambascope: warning: {message}\n"

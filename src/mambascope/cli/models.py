@@ -1,0 +1,100 @@
+"""`mambascope models`: the bundled models with their figures, and what else can be loaded."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SOURCES = (
+    "a Hugging Face hub id, such as state-spaces/mamba-130m-hf",
+    "a folder in the layout of transformers (safetensors or .bin) or of state-spaces/mamba",
+    "a GGUF file (needs the extra `gguf`)",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List the bundled models with their figures, and what else can be loaded."""
+
+    json: bool = False
+    """Print one JSON object on stdout, and nothing else there."""
+
+    def run(self) -> None:
+        """Print the list."""
+        from rich.console import Console
+
+        bundled = bundled_models()
+        if self.json:
+            others = {"sources": list(SOURCES), "model_types": loadable_types()}
+            print(json.dumps({"bundled": bundled, "others": others}, ensure_ascii=False))
+            return
+        console = Console(markup=False, emoji=False, highlight=False)
+        console.print("bundled:")
+        for name, model in bundled.items():
+            missing = "" if model["installed"] else " (not in this installation)"
+            console.print(f"  {name}  {model['description']}{missing}", soft_wrap=True)
+        if any(model["figures"] for model in bundled.values()):
+            console.print(_figures_table(bundled))
+        console.print("\nelse, as --model:")
+        for source in SOURCES:
+            console.print(f"  {source}", soft_wrap=True)
+        console.print(f"of the types: {', '.join(loadable_types())}", soft_wrap=True)
+
+
+def bundled_models() -> dict[str, dict[str, Any]]:
+    """Each bundled model's description and figures, and whether its weights are here."""
+    from mambascope.errors import ModelError
+    from mambascope.models.bundled import BUNDLED, bundled_folder
+
+    found = {}
+    for name, description in BUNDLED.items():
+        figures: dict[str, Any] = {}
+        try:
+            path = bundled_folder(name) / "figures.json"
+            installed = True
+            if path.is_file():
+                figures = flat(json.loads(path.read_text(encoding="utf-8")))
+        except ModelError:
+            installed = False
+        found[name] = {"description": description, "installed": installed, "figures": figures}
+    return found
+
+
+def loadable_types() -> list[str]:
+    """The model types that `load` understands, as their config.json names them."""
+    from mambascope.models.checkpoints.catalogue import STATE_SPACES, TRANSFORMERS
+
+    return [*TRANSFORMERS, *(f"{kind} (state-spaces)" for kind in STATE_SPACES)]
+
+
+def flat(figures: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested figures with one name each: {"recall": {"seen": 0.98}} gives {"recall seen": 0.98}."""
+    found: dict[str, Any] = {}
+    for name, value in figures.items():
+        label = f"{before}{name}".replace("_", " ")
+        found |= flat(value, f"{label} ") if isinstance(value, dict) else {label: value}
+    return found
+
+
+def _figures_table(bundled: dict[str, dict[str, Any]]) -> "Table":
+    """One row per figure, one column per model."""
+    from rich.table import Table
+
+    table = Table("", *bundled)
+    labels = dict.fromkeys(label for model in bundled.values() for label in model["figures"])
+    for label in labels:
+        table.add_row(label, *(shown(model["figures"].get(label)) for model in bundled.values()))
+    return table
+
+
+def shown(figure: Any) -> str:
+    """A share as per cent, a count with thousands set apart."""
+    if figure is None:
+        return ""
+    if isinstance(figure, float) and 0 <= figure <= 1:
+        return f"{figure:.1%}"
+    if isinstance(figure, int) and not isinstance(figure, bool):
+        return f"{figure:,}"
+    return f"{figure:.4g}" if isinstance(figure, float) else str(figure)

@@ -1,0 +1,107 @@
+"""`mambascope trace`: where in the model does restoring one site bring the answer back?"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from mambascope.methods.tracing.config import TracingConfig
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+METHOD = "trace"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Causal trace: corrupt the subject, restore one site at a time, see where the answer comes back (ROME)."""
+
+    prompt: Annotated[str, tyro.conf.Positional]
+    """A text that the model should continue, such as "The capital of France is"."""
+    subject: str
+    """The part of the prompt that is corrupted."""
+    answer: str | None = None
+    """What the model should say; by default its own top token."""
+    model: str = "atlas-mamba1"
+    """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
+    options: Annotated[TracingConfig, tyro.conf.arg(name="")] = TracingConfig()
+    out: Path | None = None
+    """A folder for the heatmap (PNG and HTML), the table and its manifest."""
+    device: str = "cpu"
+    """"cpu", "cuda" or "cuda:1"."""
+    dtype: str = "float32"
+    """"float32", "float64", "bfloat16" or "float16"."""
+    json: bool = False
+    """Print one JSON object on stdout, and nothing else there."""
+
+    def run(self) -> None:
+        """Trace, print what was found, and write the files."""
+        from mambascope.cli import trace_report
+        from mambascope.results.folder import check_folder
+
+        if self.out is not None:
+            check_folder(self.out, METHOD)
+        result = self._trace()
+        if self.answer is not None and result.attrs["answer"] != result.attrs["top_answer"]:
+            print(trace_report.other_answer(result), file=sys.stderr)
+        if self.json:
+            print(trace_report.as_json(result, self._save(result)))
+            return
+        trace_report.print_summary(result)
+        for path in self._save(result):
+            print(path)
+
+    def _trace(self) -> "xr.Dataset":
+        with _progress(f"loading {self.model}") as advance:
+            from mambascope.methods.tracing.run import trace
+            from mambascope.models.load import load
+
+            return trace(
+                load(self.model, device=self.device, dtype=self.dtype),
+                self.prompt,
+                subject=self.subject,
+                answer=self.answer,
+                progress=advance,
+                **self.options.model_dump(),
+            )
+
+    def _save(self, result: "xr.Dataset") -> list[Path]:
+        if self.out is None:
+            return []
+        from mambascope.plots.trace import trace_png
+        from mambascope.plots.trace_page import trace_html
+        from mambascope.results.store import save
+
+        figures = {"trace.png": trace_png(result), "trace.html": trace_html(result).encode()}
+        return save(result, self.out, figures)
+
+
+@contextmanager
+def _progress(first: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, if that is a terminal; gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    hidden = not console.is_terminal
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
+    ) as bar:
+        task = bar.add_task(first, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="restoring cells", completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,17 @@
+"""What is read from the last token's logits: (rows, V) to one number per row."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+Metric = Callable[[Float[Tensor, "rows V"]], Float[Tensor, " rows"]]
+
+
+def answer_probability(answer: int) -> Metric:
+    """The probability, in [0, 1], of one token."""
+
+    def probability(logits: Float[Tensor, "rows V"]) -> Float[Tensor, " rows"]:
+        return logits.float().softmax(-1)[:, answer]
+
+    return probability

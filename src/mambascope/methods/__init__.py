@@ -1,0 +1,1 @@
+"""The analysis methods, one folder each."""

@@ -1,0 +1,1 @@
+"""Causal tracing: `config` has the options and is light to import; `run` has `trace`."""

@@ -1,0 +1,58 @@
+"""The tokenizer that lies beside a model's weights, if any."""
+
+from pathlib import Path
+from typing import Any
+
+from mambascope.errors import CheckpointError
+
+# Any of these means that the folder has a tokenizer.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+def load_tokenizer(folder: Path, model_type: str | None) -> Any:
+    """The folder's tokenizer, or None. Code that a checkpoint brings with it is never run.
+
+    Without a `model_type` (the state-spaces layout) only a tokenizer.json can say what the tokenizer is.
+    """
+    present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not present or (model_type is None and "tokenizer.json" not in present):
+        return None
+    try:
+        if model_type is None and present == ["tokenizer.json"]:
+            return _bare(folder / "tokenizer.json")
+        return _auto(folder)
+    except Exception as error:  # tokenizers raises plain Exception, transformers nearly anything
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be read ({_first_line(error)}); mend or remove "
+            f"{', '.join(present)} (without a tokenizer the model works by token ids)"
+        ) from error
+
+
+def load_gguf_tokenizer(path: Path) -> Any:
+    """The tokenizer inside a GGUF file; CheckpointError if it cannot be read."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"the tokenizer in {path} cannot be read ({_first_line(error)})"
+        ) from error
+
+
+def _auto(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _bare(path: Path) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_file=str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,24 @@
+"""The scans, the convolution and the matrix products, each on the fastest backend for its device and dtype."""
+
+from mambascope.models.kernels.definition import ScanOutput, conv_carry
+from mambascope.models.kernels.dispatch import (
+    causal_conv,
+    gate,
+    rms_norm,
+    selective_scan,
+    softplus_bias,
+    ssd_scan,
+)
+from mambascope.models.kernels.linear import linear
+
+__all__ = [
+    "ScanOutput",
+    "causal_conv",
+    "conv_carry",
+    "gate",
+    "linear",
+    "rms_norm",
+    "selective_scan",
+    "softplus_bias",
+    "ssd_scan",
+]

@@ -1,0 +1,164 @@
+"""Which backend computes what: the one place that looks at device, dtype and gradients.
+
+    CPU float32          Numba, with hand-written gradients where any input requires them
+    CUDA                 mamba_ssm's kernels where they are installed and apply, otherwise the definition
+    everything else      the definition in PyTorch: float64 throughout, half precision computed in float32
+
+Numba is imported at the first float32 call on CPU. MAMBASCOPE_KERNELS=definition turns every fused kernel off.
+"""
+
+import os
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mambascope.models.kernels import cuda, definition
+from mambascope.models.kernels.definition import ScanOutput
+from mambascope.sites.segments import Segments
+
+LANES = 16  # channels that a fused kernel takes at a time
+_SMALL = 16_384  # elements below which one pass of a PyTorch operator costs less than starting a kernel
+
+
+def selective_scan(
+    u: Float[Tensor, "tokens E"],
+    dt: Float[Tensor, "tokens E"],
+    A: Float[Tensor, "E N"],
+    B: Float[Tensor, "tokens N"],
+    C: Float[Tensor, "tokens N"],
+    D: Float[Tensor, " E"] | None,
+    state: Float[Tensor, "slots E N"] | None,
+    segments: Segments,
+    *,
+    all_states: bool = False,
+) -> ScanOutput:
+    """Mamba-1's scan: h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t, y_t = C_t h_t + D u_t.
+
+    `state` holds the carry that `segments.slots` point to. `out` has u's dtype; kept and recorded states are float32,
+    or float64 where u is.
+    """
+    inputs = (u, dt, A, B, C, D, state)
+    if _fused(inputs):
+        if missing := -len(A) % LANES:
+            return _scan_padded(*inputs, segments, all_states, missing)
+        if needs_gradients(inputs):
+            from mambascope.models.kernels.selective_scan_backward import with_gradients
+
+            return with_gradients(*inputs, segments=segments, all_states=all_states)
+        from mambascope.models.kernels.selective_scan_numba import selective_scan as scan
+
+        return scan(*inputs, segments, segments.keep, all_states)
+    if cuda.can_scan(u, state, segments, all_states):
+        return cuda.selective_scan(u, dt, A, B, C, D, segments)
+    result = definition.selective_scan(*_wide(inputs), segments, all_states=all_states)
+    return result._replace(out=result.out.to(u.dtype))
+
+
+def ssd_scan(
+    u: Float[Tensor, "tokens H P"],
+    dt: Float[Tensor, "tokens H"],
+    A: Float[Tensor, " H"],
+    B: Float[Tensor, "tokens G N"],
+    C: Float[Tensor, "tokens G N"],
+    D: Float[Tensor, " H"] | None,
+    state: Float[Tensor, "slots H P N"] | None,
+    segments: Segments,
+    *,
+    all_states: bool = False,
+) -> ScanOutput:
+    """Mamba-2's scan: as Mamba-1's, with one A and dt per head; head h reads B and C of group h // (H / G)."""
+    inputs = (u, dt, A, B, C, D, state)
+    result = definition.ssd_scan(*_wide(inputs), segments, all_states=all_states)
+    return result._replace(out=result.out.to(u.dtype))
+
+
+def causal_conv(
+    x: Float[Tensor, "tokens E"],
+    weight: Float[Tensor, "E K"],
+    bias: Float[Tensor, " E"] | None,
+    carry: Float[Tensor, "slots taps E"] | None,
+    segments: Segments,
+) -> Float[Tensor, "tokens E"]:
+    """SiLU of the causal depthwise convolution of each segment, reaching back into its carry (oldest input first)."""
+    inputs = (x, weight, bias, carry)
+    if not _fused(inputs):
+        return definition.causal_conv(*_wide(inputs), segments).to(x.dtype)
+    E = x.shape[1]
+    if missing := -E % LANES:
+        x, bias, carry = (v if v is None else F.pad(v, (0, missing)) for v in (x, bias, carry))
+        weight = F.pad(weight, (0, 0, 0, missing))
+        return causal_conv(x, weight, bias, carry, segments)[:, :E]
+    from mambascope.models.kernels import conv_numba
+
+    if needs_gradients(inputs):
+        return conv_numba.CausalConv.apply(*inputs, segments)  # pyright: ignore
+    return conv_numba.causal_conv(*inputs, segments)
+
+
+def gate(
+    out: Float[Tensor, "tokens *channels"], z: Float[Tensor, "tokens *channels"]
+) -> Float[Tensor, "tokens *channels"]:
+    """out * silu(z)."""
+    return out * F.silu(z)
+
+
+def softplus_bias(
+    x: Float[Tensor, "tokens E"], bias: Float[Tensor, " E"] | None
+) -> Float[Tensor, "tokens E"]:
+    """softplus(x + bias)."""
+    return F.softplus(x if bias is None else x + bias)
+
+
+def rms_norm(
+    x: Float[Tensor, "tokens D"], weight: Float[Tensor, " D"], eps: float
+) -> Float[Tensor, "tokens D"]:
+    """x / sqrt(mean(x^2) + eps) * weight, computed in float32 for half precision, in the weight's dtype."""
+    wide = x.to(_wide_dtype(x))
+    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return (weight * normed).to(weight.dtype)
+
+
+def _scan_padded(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    state: Tensor | None,
+    segments: Segments,
+    all_states: bool,
+    missing: int,
+) -> ScanOutput:
+    """Mamba-1's scan with channels of zeros added until vectors are full."""
+    E = len(A)
+    u, dt = (F.pad(x, (0, missing)) for x in (u, dt))
+    A, state = (x if x is None else F.pad(x, (0, 0, 0, missing)) for x in (A, state))
+    D = D if D is None else F.pad(D, (0, missing))
+    out, kept, states = selective_scan(u, dt, A, B, C, D, state, segments, all_states=all_states)
+    return ScanOutput(out[:, :E], kept[:, :E], None if states is None else states[:, :E])
+
+
+def needs_gradients(tensors: Sequence[Tensor | None]) -> bool:
+    """True if autograd has to go through a function of these tensors."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
+def _fused(tensors: Sequence[Tensor | None]) -> bool:
+    given = [x for x in tensors if x is not None]
+    on_cpu = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in given)
+    return on_cpu and os.environ.get("MAMBASCOPE_KERNELS") != "definition"
+
+
+def _wide_dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _wide(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """The tensors in the dtype that a recurrence on the first of them is computed in."""
+    assert tensors[0] is not None
+    dtype = _wide_dtype(tensors[0])
+    return tuple(None if x is None else x.to(dtype) for x in tensors)

@@ -1,0 +1,36 @@
+"""How every kernel is compiled: cached on disk where a folder can be written, in memory otherwise.
+
+Numba notices a change of the file that a kernel is in, not of what it calls: after an edit of simd.py or blocks.py
+delete the `*.nbi` files beside them. Threads follow `torch.get_num_threads()`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import torch
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel whose `numba.prange` loops run in parallel."""
+    return _compile(function, parallel=True)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that becomes part of the kernels that call it."""
+    return _compile(function, forceinline=True)
+
+
+def _compile(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for the cache can be written
+        return numba.njit(**options)(function)
+
+
+def use_torch_threads() -> None:
+    """Let the next kernels run on as many threads as PyTorch uses."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
+    if torch.get_num_threads() != threads:  # starting Numba's pool resets the OpenMP library's number, also PyTorch's
+        torch.set_num_threads(threads)

@@ -1,0 +1,229 @@
+"""Sixteen float32 lanes as one Numba value, so that a kernel is written vector by vector.
+
+LLVM vectorises a loop only if it can prove that nothing in it aliases; the scans give it no such proof. Here a vector
+is a value with `load`, `store`, `+ - * /` and `total`, which LLVM lowers to whatever registers the machine has. Products
+and sums may be fused; nothing is assumed about NaN or infinity, so a NaN that comes in goes out.
+
+`exp2`: 2^x = 2^k p(r), k the nearest integer, r in [-1/2, 1/2], p(r) = 1 + r q(r), a minimax fit of degree 6 (error
+about one unit in the last place); 0 from x = -127 down, infinity from x = 128 up.
+`log1p`: for 0 <= x <= 1, 2 atanh(s) with s = x / (2 + x), an odd minimax fit of degree 9: accurate near 0 as well.
+`flushed`: lanes below `TINY` become 0. Decays run through the subnormal numbers on their way to 0, where every operation
+takes a hundred times as long.
+"""
+# pyright: reportUnusedParameter=false, reportInvalidTypeVarUse=false
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, overload, register_model
+
+from mambascope.models.kernels.jit import inlined
+
+LANES = 16
+LOG2_E = np.float32(1.4426950408889634)
+LN_2 = np.float32(0.6931471805599453)
+TINY = np.float32(1e-30)
+_ONE = np.float32(1.0)
+
+_INT = ir.IntType(32)
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_INTS = ir.VectorType(_INT, LANES)
+_FUSED = ("contract", "nsz")
+
+_EXP2_TERMS = (
+    1.0,
+    0.6931471824645996,
+    0.24022647738456726,
+    0.055503323674201965,
+    0.00961843691766262,
+    0.0013398873852565885,
+    0.00015353361959569156,
+)
+_LOG1P_TERMS = (
+    2.0,
+    0.6666631698608398,
+    0.40024909377098083,
+    0.27960601449012756,
+    0.2817833423614502,
+)
+_ROUND = 1.5 * 2**23 + 127  # adding it leaves the nearest integer, plus 127, in the lowest bits
+
+
+class VectorType(types.Type):
+    """Numba's type of sixteen float32 lanes."""
+
+
+vector = VectorType(name=f"float32x{LANES}")
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: types.Type) -> None:
+        super().__init__(manager, numba_type, _FLOATS)
+
+
+def _operation(
+    result: types.Type, arguments: Sequence[types.Type | None], emit: Callable[..., Any]
+) -> Any:
+    """An intrinsic of these argument types (None: a flat float32 array) whose code `emit(builder, *values)` writes."""
+
+    def typed(context: Any, given: Sequence[types.Type]) -> Any:
+        fits = all(
+            _is_flat(have) if want is None else context.can_convert(have, want) is not None
+            for want, have in zip(arguments, given, strict=True)
+        )
+        if not fits:
+            return None
+        chosen = [have if want is None else want for want, have in zip(arguments, given, strict=True)]
+
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            values = [
+                context.make_array(kind)(context, builder, value).data if _is_flat(kind) else value
+                for kind, value in zip(signature.args, values, strict=True)
+            ]
+            out = emit(builder, *values)
+            return context.get_dummy_value() if out is None else out
+
+        return result(*chosen), codegen
+
+    return intrinsic(_SHAPES[len(arguments)](typed))
+
+
+def _is_flat(kind: types.Type) -> bool:
+    return isinstance(kind, types.Array) and kind.layout == "C" and kind.dtype == types.float32
+
+
+# Numba reads the number of arguments off the function that it is given.
+_SHAPES: dict[int, Callable[..., Any]] = {
+    1: lambda typed: lambda context, a: typed(context, (a,)),
+    2: lambda typed: lambda context, a, b: typed(context, (a, b)),
+    3: lambda typed: lambda context, a, b, c: typed(context, (a, b, c)),
+}
+
+
+def _constant(value: float) -> ir.Constant:
+    return ir.Constant(_FLOATS, [float(value)] * LANES)
+
+
+def _where(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+
+
+def _spread(builder: ir.IRBuilder, scalar: Any) -> Any:
+    kind = ir.VectorType(scalar.type, LANES)
+    empty = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(empty, scalar, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(one, empty, ir.Constant(_INTS, [0] * LANES))
+
+
+def _emit_load(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+    loaded = builder.load(_where(builder, data, index))
+    loaded.align = 4
+    return loaded
+
+
+def _emit_broadcast(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+    return _spread(builder, builder.load(builder.gep(data, [index])))
+
+
+def _emit_store(builder: ir.IRBuilder, data: Any, index: Any, value: Any) -> None:
+    builder.store(value, _where(builder, data, index)).align = 4
+
+
+def _emit_total(builder: ir.IRBuilder, value: Any) -> Any:
+    width = LANES
+    while width > 1:
+        width //= 2
+        empty = ir.Constant(value.type, ir.Undefined)
+        low, high = (
+            builder.shuffle_vector(
+                value, empty, ir.Constant(ir.VectorType(_INT, width), list(range(start, start + width)))
+            )
+            for start in (0, width)
+        )
+        value = builder.fadd(low, high, flags=_FUSED)
+    return builder.extract_element(value, ir.Constant(_INT, 0))
+
+
+def _emit_clamp(builder: ir.IRBuilder, x: Any, low: float, high: float) -> Any:
+    for bound, beyond in ((_constant(low), "<"), (_constant(high), ">")):
+        x = builder.select(builder.fcmp_ordered(beyond, x, bound), bound, x)  # a NaN stays
+    return x
+
+
+def _emit_polynomial(builder: ir.IRBuilder, x: Any, terms: Sequence[float]) -> Any:
+    out = _constant(terms[-1])
+    for term in reversed(terms[:-1]):
+        out = builder.fadd(builder.fmul(out, x, flags=_FUSED), _constant(term), flags=_FUSED)
+    return out
+
+
+def _emit_exp2(builder: ir.IRBuilder, x: Any) -> Any:
+    x = _emit_clamp(builder, x, -127.0, 128.0)
+    rounded = builder.fadd(x, _constant(_ROUND))
+    r = builder.fsub(x, builder.fsub(rounded, _constant(_ROUND)))
+    shift = ir.Constant(_INTS, [23] * LANES)
+    scale = builder.bitcast(builder.shl(builder.bitcast(rounded, _INTS), shift), _FLOATS)
+    return builder.fmul(_emit_polynomial(builder, r, _EXP2_TERMS), scale, flags=_FUSED)
+
+
+def _emit_log1p(builder: ir.IRBuilder, x: Any) -> Any:
+    s = builder.fdiv(x, builder.fadd(x, _constant(2.0)))
+    terms = _emit_polynomial(builder, builder.fmul(s, s), _LOG1P_TERMS)
+    return builder.fmul(s, terms, flags=_FUSED)
+
+
+def _emit_flush(builder: ir.IRBuilder, x: Any) -> Any:
+    tiny = builder.fcmp_ordered("<", x, _constant(TINY))
+    return builder.select(tiny, _constant(0.0), x)
+
+
+def _emit_max(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_unordered(">", a, b), a, b)
+
+
+_index = types.intp
+load = _operation(vector, [None, _index], _emit_load)
+broadcast = _operation(vector, [None, _index], _emit_broadcast)
+store = _operation(types.void, [None, _index, vector], _emit_store)
+splat = _operation(vector, [types.float32], _spread)
+total = _operation(types.float32, [vector], _emit_total)
+exp2 = _operation(vector, [vector], _emit_exp2)
+log1p = _operation(vector, [vector], _emit_log1p)
+flushed = _operation(vector, [vector], _emit_flush)
+maximum = _operation(vector, [vector, vector], _emit_max)
+
+_ARITHMETIC = {
+    operator.add: ir.IRBuilder.fadd,
+    operator.sub: ir.IRBuilder.fsub,
+    operator.mul: ir.IRBuilder.fmul,
+    operator.truediv: ir.IRBuilder.fdiv,
+}
+
+
+def _define(symbol: Callable[..., Any], emit: Callable[..., Any]) -> None:
+    both = _operation(vector, [vector, vector], lambda b, x, y: emit(b, x, y, flags=_FUSED))
+
+    @overload(symbol, strict=False)
+    def _overloaded(x: Any, y: Any) -> Any:
+        if x is vector and y is vector:
+            return lambda x, y: both(x, y)
+        if x is vector and isinstance(y, types.Float):
+            return lambda x, y: both(x, splat(y))
+        if y is vector and isinstance(x, types.Float):
+            return lambda x, y: both(splat(x), y)
+        return None
+
+
+for _symbol, _emit in _ARITHMETIC.items():
+    _define(_symbol, _emit)
+
+
+@inlined
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return _ONE / (exp2(x * -LOG2_E) + _ONE)

@@ -1,0 +1,312 @@
+"""Mamba-2's scan on CPU in float32, in pieces (Dao & Gu 2024, section 6), quadratic within a piece, a state between them.
+
+With x = dt u, a = exp(dt A), L_ts = a_{s+1} ... a_t, and S the state before the piece:
+
+    y_t  = D u_t + L_t,-1 S C_t + sum_{s <= t} L_ts (C_t . B_s) x_s
+    S'   = L_end,-1 S + sum_s L_end,s x_s B_s^T
+
+Mirrors `definition.ssd_scan` and ssd_minimal.py of state-spaces/mamba. Differs: pieces are fitted to the sequence (a
+prompt of at most `PIECE` tokens that starts from nothing is one piece and needs no state at all), they end at kept tokens,
+and L is a running product, which loses nothing where sums of logarithms would cancel. A piece of one token is the recurrence.
+Shapes: u (tokens, H, P); dt (tokens, H); B, C (tokens, G, N); state (slots, H, P, N); P and N multiples of LANES.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from mambascope.models.kernels.blocks import empty_flat, flat, rows
+from mambascope.models.kernels.definition import ScanOutput
+from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
+from mambascope.models.kernels.simd import LANES, TINY, flushed, load, splat, store, total
+from mambascope.models.kernels.tiles import ROWS, multiply, transpose
+from mambascope.sites.segments import Segments
+
+PIECE = 128
+_NOTHING = np.float32(0.0)
+_ONE = np.float32(1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Segments cut after the tokens of `keep` and after `PIECE` tokens.
+
+    begin:  packed index of each piece's first token, and the number of tokens at the end
+    of:     the first piece of each segment, and the number of pieces at the end
+    kept:   the entry of `keep` that a piece ends at, or -1
+    scores: where each piece's (C_t . B_s) begin, and their number at the end (per group)
+    """
+
+    begin: np.ndarray
+    of: np.ndarray
+    kept: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of_segments(cls, segments: Segments, keep: np.ndarray) -> "Pieces":
+        """The pieces; `keep` ascending, each token once."""
+        ends = np.union1d(np.union1d(keep, marks(segments)), segments.last)
+        begin = np.concatenate([[0], ends + 1])
+        kept = np.full(len(ends), -1)
+        kept[np.searchsorted(ends, keep)] = np.arange(len(keep))
+        lengths = np.diff(begin)
+        scores = np.concatenate([[0], np.cumsum(lengths * _full_vectors(lengths))])
+        return cls(begin, np.searchsorted(begin, segments.offsets), kept, scores)
+
+
+def marks(segments: Segments) -> np.ndarray:
+    """Packed index of the last token of each `PIECE` tokens that more of the same segment follow."""
+    if int(segments.lengths.max()) <= PIECE:
+        return np.empty(0, dtype=np.int64)
+    within = np.arange(segments.tokens) - segments.offsets[segments.segment_of]
+    full = (within + 1) % PIECE == 0
+    full[segments.last] = False
+    return np.flatnonzero(full)
+
+
+def ssd_scan(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    state: Tensor | None,
+    segments: Segments,
+    keep: np.ndarray,
+) -> tuple[Tensor, Tensor]:
+    """The output, and the state after the tokens of `keep` (each once), without gradients."""
+    use_torch_threads()
+    (tokens, H, P), (G, N) = u.shape, B.shape[1:]
+    pieces = Pieces.of_segments(segments, keep)
+    out, flat_out = empty_flat(tokens, H, P)
+    kept, flat_kept = empty_flat(len(keep), H, P, N)
+    B_rows, C_rows = rows(B.reshape(tokens, -1)), rows(C.reshape(tokens, -1))
+    scores = products(C_rows, B_rows, G, N, pieces)
+    _scan(
+        *rows(u.reshape(tokens, -1)),
+        flat(dt),
+        flat(A),
+        *B_rows,
+        *C_rows,
+        flat(D),
+        flat(state),
+        H,
+        P,
+        G,
+        N,
+        slots_of(segments, state),
+        *(pieces.begin, pieces.of, pieces.kept, pieces.scores),
+        scores,
+        flat_out,
+        flat_kept,
+    )
+    return out, kept
+
+
+def slots_of(segments: Segments, state: Tensor | None) -> np.ndarray:
+    """Each segment's slot, -1 everywhere if there is no carry."""
+    return segments.slots if state is not None else np.full_like(segments.slots, -1)
+
+
+def products(
+    C: tuple[np.ndarray, int], B: tuple[np.ndarray, int], G: int, N: int, pieces: Pieces
+) -> np.ndarray:
+    """C_t . B_s for s <= t (0 for the rest) within each piece, for each group: rows of whole vectors."""
+    out = np.empty(int(pieces.scores[-1]) * G, dtype=np.float32)
+    _products(*C, *B, G, N, pieces.begin, pieces.scores, out)
+    return out
+
+
+def _full_vectors(lengths: np.ndarray) -> np.ndarray:
+    return -(-lengths // LANES) * LANES
+
+
+@inlined
+def row_length(q):
+    """The length of a row of products: q filled up to whole vectors."""
+    return (q + LANES - 1) // LANES * LANES
+
+
+@kernel
+def _products(C, C_step, B, B_step, G, N, begin, scores_at, out):
+    for job in prange((len(begin) - 1) * G):
+        piece, g = job // G, job % G
+        first, q = begin[piece], begin[piece + 1] - begin[piece]
+        wide = row_length(q)
+        turned = np.zeros(N * wide, dtype=np.float32)
+        transpose(B, first * B_step + g * N, B_step, q, N, turned, wide)
+        base = scores_at[piece] * G + g * q * wide
+        out[base : base + q * wide] = _NOTHING
+        for s in range(0, wide, LANES):
+            C_at = (first + s) * C_step + g * N
+            multiply(C, C_at, C_step, 1, q - s, turned, s, wide, N, out, base + s * wide + s, wide)
+        for t in range(q):
+            for s in range(t + 1, min(wide, (t // LANES + 1) * LANES)):
+                out[base + t * wide + s] = _NOTHING
+
+
+@kernel
+def _scan(
+    u,
+    u_step,
+    dt,
+    A,
+    B,
+    B_step,
+    C,
+    C_step,
+    D,
+    state,
+    H,
+    P,
+    G,
+    N,
+    slots,
+    begin,
+    pieces_of,
+    piece_kept,
+    scores_at,
+    scores,
+    out,
+    kept,
+):
+    size, count = P * N, len(slots)
+    for job in prange(H * count):
+        head, s = job // count, job % count
+        g = head * G // H
+        S = np.empty(size, dtype=np.float32)
+        x, w = np.empty(PIECE * P, dtype=np.float32), np.empty(PIECE * PIECE, dtype=np.float32)
+        decay = np.empty(PIECE, dtype=np.float32)
+        source, at = S, 0  # where the state lies: nowhere yet, in the carry, or where the last piece left it
+        live = slots[s] >= 0
+        if live:
+            source, at = state, (slots[s] * H + head) * size
+        for piece in range(pieces_of[s], pieces_of[s + 1]):
+            first, q = begin[piece], begin[piece + 1] - begin[piece]
+            entry = piece_kept[piece]
+            goes_on = piece + 1 < pieces_of[s + 1]
+            target, to = S, 0
+            if entry >= 0:
+                target, to = kept, (entry * H + head) * size
+            for t in range(q):
+                decay[t] = flushed_product(np.exp(dt[(first + t) * H + head] * A[head]), _ONE)
+            _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out)
+            if q == 1 and (entry >= 0 or goes_on):
+                _one_token(
+                    *(source, at, live, decay[0], x, B, first * B_step + g * N),
+                    *(C, first * C_step + g * N, P, N, target, to, out, (first * H + head) * P),
+                )
+                source, at, live = target, to, True
+                continue
+            if live:
+                _read_state(source, at, decay, C, C_step, g, H, P, N, head, first, q, out)
+            weigh(scores, scores_at[piece] * G + g * q * row_length(q), decay, q, w)
+            out_at = (first * H + head) * P
+            _mix_within(w, x, q, P, out, out_at, H * P)
+            if entry >= 0 or goes_on:
+                whole = _fade(decay, x, q, P)
+                B_at = first * B_step + g * N
+                _next_state(source, at, live, whole, x, B, B_at, B_step, P, N, q, target, to)
+                source, at, live = target, to, True
+
+
+@inlined
+def _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out):
+    """x = dt u of a piece; out = D u to begin with."""
+    for t in range(q):
+        d = dt[(first + t) * H + head]
+        for p in range(0, P, LANES):
+            now = load(u, (first + t) * u_step + head * P + p)
+            store(x, t * P + p, now * d)
+            skip = splat(_NOTHING)
+            if len(D):
+                skip = now * D[head]
+            store(out, ((first + t) * H + head) * P + p, skip)
+
+
+@inlined
+def _one_token(source, at, live, a, x, B, B_at, C, C_at, P, N, target, to, out, out_at):
+    """The recurrence for one token: S' = a S + x B^T and S' C in one pass over the state."""
+    for p in range(P):
+        y = splat(_NOTHING)
+        for n in range(0, N, LANES):
+            new = load(B, B_at + n) * x[p]
+            if live:
+                new = new + load(source, at + p * N + n) * a
+            store(target, to + p * N + n, new)
+            y = y + new * load(C, C_at + n)
+        out[out_at + p] += total(y)
+
+
+@inlined
+def _read_state(source, at, decay, C, C_step, g, H, P, N, head, first, q, out):
+    """out_t += a_0 ... a_t S C_t."""
+    for p in range(P):
+        faded = _ONE
+        for t in range(q):
+            faded = flushed_product(faded, decay[t])
+            y = splat(_NOTHING)
+            for n in range(0, N, LANES):
+                y = y + load(source, at + p * N + n) * load(C, (first + t) * C_step + g * N + n)
+            out[((first + t) * H + head) * P + p] += faded * total(y)
+
+
+@inlined
+def weigh(scores, base, decay, q, w):
+    """w_ts = L_ts (C_t . B_s), zeros above the diagonal as far as `triangle` reads."""
+    wide = row_length(q)
+    fades = np.zeros(PIECE, dtype=np.float32)
+    for t in range(q):
+        next_row(fades, decay[t], t)
+        for s in range(0, (t // ROWS + 1) * ROWS, LANES):
+            store(w, t * wide + s, load(fades, s) * load(scores, base + t * wide + s))
+
+
+@inlined
+def flushed_product(a, b):
+    """The product of two decays, 0 where it is too small to matter."""
+    product = a * b
+    return _NOTHING if product < TINY else product
+
+
+@inlined
+def next_row(fades, a, t):
+    """Row t of L from row t - 1: every entry fades by a_t, and that of t itself is 1."""
+    for s in range(0, t + 1, LANES):
+        store(fades, s, flushed(load(fades, s) * a))
+    fades[t] = _ONE
+
+
+@inlined
+def _mix_within(w, x, q, P, out, out_at, out_step):
+    """out_t += sum_s w_ts x_s."""
+    wide = row_length(q)
+    for t in range(0, q, ROWS):
+        for p in range(0, P, LANES):
+            count, depth = min(ROWS, q - t), min(q, t + ROWS)
+            to = out_at + t * out_step + p
+            multiply(w, t * wide, wide, 1, count, x, p, P, depth, out, to, out_step)
+
+
+@inlined
+def _fade(decay, x, q, P):
+    """x_s times what is left of it at the end of the piece; what is left then of the state before the piece."""
+    left = _ONE
+    for t in range(q - 1, -1, -1):
+        for p in range(0, P, LANES):
+            store(x, t * P + p, load(x, t * P + p) * left)
+        left = flushed_product(left, decay[t])
+    return left
+
+
+@inlined
+def _next_state(source, at, live, whole, x, B, B_at, B_step, P, N, q, target, to):
+    """S' = a_0 ... a_end S + sum_s x_s B_s^T, where x is faded already."""
+    for i in range(0, P * N, LANES):
+        store(target, to + i, load(source, at + i) * whole if live else splat(_NOTHING))
+    for n in range(0, N, LANES):
+        multiply(x, 0, 1, P, P, B, B_at + n, B_step, q, target, to + n, N)

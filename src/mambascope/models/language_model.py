@@ -1,0 +1,256 @@
+"""A language model: token embedding, blocks, final norm, unembedding, and the ways to run them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from mambascope.errors import ConfigError, PromptError, SiteError
+from mambascope.models.architectures import architecture_of
+from mambascope.models.config import ModelConfig
+from mambascope.models.kernels import linear
+from mambascope.models.prompts import PromptLike, to_ids
+from mambascope.models.protocol import Carry
+from mambascope.models.run import ModelCarry, Run
+from mambascope.sites import Edit, Segments, Site, Tap, shared_sites
+from mambascope.sites.tap import RecordRequest
+
+Logits = Literal["all", "last", "none"]
+
+
+class LanguageModel(nn.Module):
+    """Any architecture behind one interface. Build one with `mambascope.load`, or from a configuration to train it.
+
+    config:    sizes and options; `tokenizer`: None for models that work by ids; `name`: what it was loaded from
+    """
+
+    def __init__(self, config: ModelConfig, tokenizer: Any = None, name: str = "") -> None:
+        super().__init__()
+        parts = architecture_of(config)
+        self.config = config
+        self.tokenizer = tokenizer
+        self.name = name or config.architecture
+        self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.d_model))
+        max_positions = getattr(config, "max_positions", None)
+        learned = getattr(config, "positions", None) == "learned"
+        self.position_embedding = (
+            nn.Parameter(torch.empty(max_positions, config.d_model)) if learned else None
+        )
+        self.blocks = nn.ModuleList(parts.block(config) for _ in range(config.n_layers))
+        self.final_norm = parts.final_norm(config)
+        self.unembedding = (
+            None
+            if config.tie_embeddings
+            else nn.Parameter(torch.empty(config.vocab_size, config.d_model))
+        )
+        declared = shared_sites(config.d_model, config.vocab_size) + parts.sites(config)
+        self.sites: dict[str, Site] = {site.name: site for site in declared}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' dtype."""
+        return self.embedding.dtype
+
+    # ---- the forward pass on packed tokens -------------------------------------------------------
+
+    def embed(
+        self, ids: Int64[Tensor, " tokens"], segments: Segments, tap: Tap
+    ) -> Float[Tensor, "tokens D"]:
+        """The residual before the first block."""
+        resid = tap.layer(None)("embed", self.embedding[ids])
+        if self.position_embedding is not None:
+            positions = torch.from_numpy(segments.positions).to(ids.device)
+            resid = resid + self.position_embedding[positions]
+        return resid.float() if self._float_residual else resid
+
+    def backbone(
+        self,
+        resid: Float[Tensor, "tokens D"],
+        segments: Segments,
+        carry: Sequence[Carry] | None,
+        tap: Tap,
+    ) -> tuple[Float[Tensor, "tokens D"], list[Carry]]:
+        """The residual after the last block, and each layer's carry at `segments.keep`."""
+        kept: list[Carry] = []
+        for number, block in enumerate(self.blocks):
+            before = carry[number] if carry is not None else None
+            resid, after = block(resid, segments, before, tap.layer(number))
+            if after is not None:
+                kept.append(after)
+        return resid, kept
+
+    def unembed(self, resid: Float[Tensor, "tokens D"], tap: Tap) -> Float[Tensor, "tokens V"]:
+        """Logits of these residual rows."""
+        outside = tap.layer(None)
+        normed = outside("final_norm", self.final_norm(resid))
+        weight = self.embedding if self.unembedding is None else self.unembedding
+        return outside("logits", linear(normed.to(weight.dtype), weight))
+
+    def forward(
+        self,
+        ids: Int64[Tensor, " tokens"],
+        segments: Segments,
+        carry: Sequence[Carry] | None = None,
+        tap: Tap | None = None,
+        logits: Logits = "all",
+    ) -> tuple[Float[Tensor, "rows V"] | None, list[Carry]]:
+        """Packed ids to the logits of all tokens or each segment's last one, and the carries at `segments.keep`."""
+        tap = tap or self.tap(segments)
+        resid, kept = self.backbone(self.embed(ids, segments, tap), segments, carry, tap)
+        last = torch.from_numpy(segments.last).to(resid.device)
+        if logits == "none" and not tap.layer(None).wants("final_norm", "logits"):
+            return None, kept
+        if logits == "last" and not tap.layer(None).wants("final_norm", "logits"):
+            return self.unembed(resid[last], tap), kept
+        every = self.unembed(resid, tap)
+        return {"all": every, "last": every[last], "none": None}[logits], kept
+
+    def tap(
+        self,
+        segments: Segments,
+        edits: Sequence[Edit] = (),
+        record: Sequence[RecordRequest] = (),
+    ) -> Tap:
+        """Edits and records placed on these segments; SiteError for what does not fit this model."""
+        return Tap(self.sites, self.config.n_layers, segments, edits, record)
+
+    # ---- what users call -------------------------------------------------------------------------
+
+    def run(
+        self,
+        prompt: PromptLike,
+        *,
+        edits: Sequence[Edit] = (),
+        record: Sequence[RecordRequest] = (),
+        logits: Logits = "all",
+        carry: ModelCarry | None = None,
+        keep_carry: bool = False,
+    ) -> Run:
+        """One forward pass.
+
+        prompt: a text, texts, or token ids (a tensor, or lists of unequal length)
+        edits:  made in the order given; a value with S rows runs a single prompt S times
+        record: sites to keep, "resid_post" or ("state", 3) or ("state", [3, 4])
+        logits: "all" gives (B, T, V), "last" (B, V), "none" None
+        carry:  go on from an earlier run's carry instead of from nothing; `keep_carry` returns the new one
+
+        Gradients flow if something requires them: the weights (off after `load`) or an edit's value.
+        Raises PromptError for a prompt, SiteError for an edit or record that does not fit or touched nothing.
+        """
+        if logits not in ("all", "last", "none"):
+            raise ConfigError(f"logits must be 'all', 'last' or 'none', not {logits!r}")
+        rows = self._expand(to_ids(prompt, self.tokenizer, self.config.vocab_size), edits)
+        segments = self._segments(rows, carry, keep_carry)
+        tap = self.tap(segments, edits, record)
+        packed = torch.tensor([i for row in rows for i in row], device=self.device)
+        found, kept = self(packed, segments, carry and carry.layers, tap, logits)
+        tap.check_all_fired()
+        if found is not None and logits == "all":
+            found = segments.pad(found, fill=torch.nan)
+        after = (
+            ModelCarry(kept, segments.starts + segments.lengths) if keep_carry else None
+        )
+        return Run(rows, found, after, segments, tap.recorded, self.config.n_layers)
+
+    @torch.no_grad()
+    def generate(
+        self, prompt: PromptLike, *, max_new_tokens: int = 16
+    ) -> str | list[str] | list[list[int]]:
+        """The greedy continuation, without the prompt: text for a text, texts for texts, lists of ids for ids.
+
+        Decodes with the carry, so a Mamba's memory does not grow with the tokens. Stops after `max_new_tokens`, or
+        before an end-of-text token of the configuration.
+        """
+        if max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+        rows = to_ids(prompt, self.tokenizer, self.config.vocab_size)
+        made = self._decode(rows, max_new_tokens)
+        if isinstance(prompt, str):
+            return self.tokenizer.decode(made[0])
+        if not isinstance(prompt, Tensor) and all(isinstance(p, str) for p in prompt):
+            return [self.tokenizer.decode(ids) for ids in made]
+        return made
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model in the transformers layout; see models/save.py for what that cannot express."""
+        from mambascope.models.save import save_model
+
+        save_model(self, folder)
+
+    def _decode(self, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+        made: list[list[int]] = [[] for _ in rows]
+        alive = list(range(len(rows)))
+        step = self.run(rows, logits="last", keep_carry=True)
+        for number in range(max_new_tokens):
+            assert step.logits is not None and step.carry is not None
+            chosen = step.logits.argmax(-1).tolist()
+            going = [i for i, token in enumerate(chosen) if token not in self.config.eos_ids]
+            for i in going:
+                made[alive[i]].append(chosen[i])
+            if not going or number == max_new_tokens - 1:
+                break
+            alive = [alive[i] for i in going]
+            step = self._next(step.carry, going, [chosen[i] for i in going])
+        return made
+
+    def _next(self, carry: ModelCarry, slots: list[int], tokens: list[int]) -> Run:
+        """One more token for the prompts in these slots of the carry."""
+        segments = Segments.of(
+            [1] * len(slots), starts=carry.positions[slots], slots=slots, keep="last"
+        )
+        tap = self.tap(segments)
+        ids = torch.tensor(tokens, device=self.device)
+        logits, kept = self(ids, segments, carry.layers, tap, "last")
+        after = ModelCarry(kept, segments.starts + 1)
+        return Run([[t] for t in tokens], logits, after, segments, {}, self.config.n_layers)
+
+    @property
+    def _float_residual(self) -> bool:
+        return self.config.residual_in_fp32 and self.dtype in (torch.float16, torch.bfloat16)
+
+    def _segments(
+        self, rows: list[list[int]], carry: ModelCarry | None, keep_carry: bool
+    ) -> Segments:
+        lengths = [len(row) for row in rows]
+        keep = "last" if keep_carry else "none"
+        if carry is None:
+            starts, slots = None, None
+        else:
+            if len(carry.positions) != len(rows):
+                raise PromptError(
+                    f"the carry holds {len(carry.positions)} prompts, but {len(rows)} were given"
+                )
+            starts, slots = carry.positions, np.arange(len(rows))
+        self._check_length(max(lengths) + int(0 if starts is None else starts.max()))
+        return Segments.of(lengths, starts=starts, slots=slots, keep=keep)
+
+    def _check_length(self, length: int) -> None:
+        if self.position_embedding is not None and length > len(self.position_embedding):
+            raise PromptError(
+                f"the prompt has {length} tokens, but this model has only "
+                f"{len(self.position_embedding)} positions"
+            )
+
+    def _expand(self, rows: list[list[int]], edits: Sequence[Edit]) -> list[list[int]]:
+        """A single prompt as many times as the edits' values have rows."""
+        counts = {1}
+        for edit in edits:
+            site = self.sites.get(edit.site)
+            if site is not None and edit.rows is None and isinstance(edit.value, Tensor):
+                if edit.value.ndim == len(site.shape) + 2:
+                    counts.add(edit.value.shape[0])
+        counts.discard(1)
+        if len(counts) > 1:
+            raise SiteError(f"the edits' values have different numbers of rows: {sorted(counts)}")
+        if counts and len(rows) == 1:
+            return rows * counts.pop()
+        return rows

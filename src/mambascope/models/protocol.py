@@ -1,0 +1,58 @@
+"""The block contract: what an architecture must offer so that every method works on it.
+
+A block turns packed tokens (see sites/segments.py) into packed tokens:
+
+    forward(resid: (tokens, D), segments, carry, tap) -> (resid: (tokens, D), carry)
+
+The **carry** before position t is what positions < t leave behind in one layer: the last K-1 convolution inputs and
+h_{t-1} for a Mamba, the keys and values for a transformer. `segments.slots` says which entry of the carry each segment
+starts from, `segments.keep` after which tokens the returned carry is taken. Carry out fed back as carry in gives the
+same numbers as one longer segment. Each site goes through `tap`; `write` and `state` exist only when the tap wants them.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from mambascope.sites import LayerTap, Segments
+
+
+@dataclass(frozen=True, eq=False)
+class MambaCarry:
+    """A Mamba layer's memory, one entry per slot: `conv` (oldest input first) and `state`."""
+
+    conv: Float[Tensor, "slots taps channels"]
+    state: Float[Tensor, "slots ..."]
+
+
+@dataclass(frozen=True, eq=False)
+class KeyValueCarry:
+    """An attention layer's memory: slot i holds positions 0 to lengths[i]-1, at offsets[i] and on of the packed rows.
+
+    Slots may share rows: the carries after several tokens of one prompt are prefixes of one another.
+    """
+
+    keys: Float[Tensor, "rows G P"]
+    values: Float[Tensor, "rows G P"]
+    offsets: np.ndarray
+    lengths: np.ndarray
+
+
+Carry = MambaCarry | KeyValueCarry
+
+
+class Block(Protocol):
+    """One layer of any architecture."""
+
+    def __call__(
+        self,
+        resid: Float[Tensor, "tokens D"],
+        segments: Segments,
+        carry: Carry | None,
+        tap: LayerTap,
+    ) -> tuple[Float[Tensor, "tokens D"], Carry | None]:
+        """The residual after this layer, and the carry after each token of `segments.keep` (None if there is none)."""
+        ...

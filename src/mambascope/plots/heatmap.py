@@ -1,0 +1,77 @@
+"""What a heatmap of a causal trace shows, on paper and on screen alike.
+
+The scale runs from the corrupted run's score to the clean run's (or the best cell's, if that is higher), so white is
+"nothing restored" and dark "all of it".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from mambascope.plots.labels import shortened, token_label
+from mambascope.results.schema import TRACE, conform
+
+COLOURS = "Purples"
+SUBJECT_COLOUR = "#b3261e"
+LONGEST_PROMPT = 200
+LONGEST_MODEL = 48
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """What both kinds of figure show."""
+
+    score: np.ndarray
+    layers: list[int]
+    tokens: list[str]
+    roles: list[str]
+    low: float
+    high: float
+    prompt: str
+    what: str
+    scores: str
+    bar: str
+
+    @property
+    def labels(self) -> list[str]:
+        """Each token's label; the subject's carry a star."""
+        return [
+            token_label(token) + ("*" if is_subject else "")
+            for token, is_subject in zip(self.tokens, self.subject, strict=True)
+        ]
+
+    @property
+    def subject(self) -> list[bool]:
+        """True for the positions of the subject."""
+        return [role.startswith("subject") for role in self.roles]
+
+
+def read_trace(result: xr.Dataset) -> Heatmap:
+    """The heatmap of a trace; OutputError if the result is none."""
+    conform(result, TRACE)
+    attrs = result.attrs
+    clean, corrupted = attrs["clean_score"], attrs["corrupted_score"]
+    score = result["score"].values
+    high = max(clean, float(np.nanmax(score)))
+    low = min(corrupted, high)
+    answer = repr(attrs["answer"].strip() or attrs["answer"])
+    window = attrs.get("window") or 1
+    over = f" over {window} layers" if window > 1 else ""
+    return Heatmap(
+        score=score,
+        layers=result["layer"].values.tolist(),
+        tokens=[str(token) for token in result["token"].values],
+        roles=[str(role) for role in result["role"].values],
+        low=low,
+        high=high if high > low else low + 1e-6,
+        prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
+        what=f"restoring {attrs['site']}{over} in {shortened(attrs['model'], LONGEST_MODEL)}",
+        scores=f"probability of {answer}: clean {clean:.3f}, corrupted {corrupted:.3f}",
+        bar=f"probability of {answer} after restoring",
+    )
+
+
+def tick_step(count: int, most: int) -> int:
+    """Label every n-th of `count` cells so that at most `most` labels are drawn."""
+    return -(-count // most)

@@ -1,0 +1,87 @@
+"""What a result must be, so that it can be written as a table and read back equal.
+
+A dataset with at least one variable, no empty dim, values that a Parquet column holds, attributes that JSON holds, and
+the attribute `method`: the name of what made it. A method's own demands are listed in a `Schema`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from mambascope.errors import OutputError
+
+KINDS = "biufUM"  # numpy's letters: bool, integers, floats, strings, datetimes
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the results of one method have: dims by variable and by coordinate, and attributes."""
+
+    method: str
+    variables: Mapping[str, tuple[str, ...]]
+    coords: Mapping[str, tuple[str, ...]]
+    attrs: tuple[str, ...]
+
+
+TRACE = Schema(
+    method="trace",
+    variables={"score": ("layer", "position")},
+    coords={name: (dim,) for name, dim in (("layer", "layer"), ("position", "position"))}
+    | {"token": ("position",), "role": ("position",)},
+    attrs=("prompt", "answer", "clean_score", "corrupted_score", "site", "model"),
+)
+
+
+def check(result: xr.Dataset) -> None:
+    """OutputError unless the result can be written and read back equal."""
+    if "method" not in result.attrs:
+        raise OutputError("a result must say in attrs['method'] what made it")
+    if not result.data_vars:
+        raise OutputError("a result must have at least one variable")
+    for name, size in result.sizes.items():
+        if size == 0:
+            raise OutputError(f"dim {name!r} of the result is empty")
+    for name, array in result.variables.items():
+        _check_array(str(name), array)
+        _check_json(array.attrs, f"attrs of {name!r}")
+    _check_json(result.attrs, "attrs")
+
+
+def conform(result: xr.Dataset, schema: Schema) -> None:
+    """OutputError unless this is a result of the schema's method, with all that such a result has."""
+    found = result.attrs.get("method")
+    if found != schema.method:
+        raise OutputError(f"this is a result of {found!r}, but one of {schema.method!r} is needed")
+    for name, dims in {**schema.variables, **schema.coords}.items():
+        if name not in result.variables:
+            raise OutputError(f"a result of {schema.method!r} has {name!r}, but this one does not")
+        if result[name].dims != dims:
+            raise OutputError(f"{name!r} has dims {result[name].dims}, but {dims} are needed")
+    missing = [name for name in schema.attrs if name not in result.attrs]
+    if missing:
+        raise OutputError(f"the result lacks attrs: {', '.join(missing)}")
+
+
+def _check_array(name: str, array: xr.Variable) -> None:
+    strings = array.dtype.kind == "O" and all(
+        value is None or isinstance(value, str) for value in array.values.flat
+    )
+    if not (array.dtype.kind in KINDS and array.dtype.isnative) and not strings:
+        raise OutputError(f"{name!r} has dtype {array.dtype}, which a table column cannot hold")
+
+
+def _check_json(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise OutputError(f"{where} has the key {key!r}; keys must be strings")
+            _check_json(item, f"{where}[{key!r}]")
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item, where)
+    elif not (value is None or isinstance(value, str | int | float)):
+        raise OutputError(
+            f"{where} holds a {type(value).__name__}, which JSON cannot; use numbers, strings, lists or dicts"
+        )

@@ -1,0 +1,1 @@
+"""Training language models from nothing, and measuring what they recall."""

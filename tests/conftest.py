@@ -1,0 +1,56 @@
+"""What every test runs under: shapes and types checked, no network, caches of its own, its share of the cores."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mambascope-tests-")
+install_import_hook("mambascope", "beartype.beartype")
+
+
+@pytest.fixture
+def trace_result() -> "Callable[..., xr.Dataset]":
+    """Makes a trace of given size without a model: the score of (layer, position) is layer + position / 100, scaled."""
+    import numpy as np
+    import xarray as xr
+
+    def make(n_layers: int = 12, tokens: tuple[str, ...] = TOKENS, **attrs: object) -> xr.Dataset:
+        score = np.add.outer(np.arange(n_layers), np.arange(len(tokens)) / 100.0)
+        roles = ["before", *["after"] * (len(tokens) - 3), "subject_last", "last"]
+        return xr.Dataset(
+            {"score": (("layer", "position"), 0.1 + 0.8 * score / score.max())},
+            coords={
+                "layer": np.arange(n_layers),
+                "position": np.arange(len(tokens)),
+                "token": ("position", list(tokens)),
+                "role": ("position", roles),
+            },
+            attrs={**ATTRS, **attrs},
+        )
+
+    return make
+
+
+TOKENS = ("The", " capital", " of", " France", " is")
+ATTRS = {
+    "method": "trace",
+    "prompt": "The capital of France is",
+    "answer": " Paris",
+    "answer_id": 7,
+    "top_answer": " Paris",
+    "clean_score": 0.95,
+    "corrupted_score": 0.1,
+    "site": "resid_post",
+    "window": 1,
+    "model": "atlas-mamba1",
+}

@@ -1,0 +1,47 @@
+"""Whether results may go to a folder is known before anything is computed, and asking leaves no trace."""
+
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from mambascope.errors import OutputError
+from mambascope.results import check_folder, save
+
+
+def test_an_absent_or_empty_folder_will_do_and_is_left_as_it_was(tmp_path: Path):
+    check_folder(tmp_path / "a" / "b", "trace")
+    check_folder(tmp_path, "trace")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_result_of_the_same_method_will_do(tmp_path: Path):
+    save(xr.Dataset({"score": 1.0}, attrs={"method": "trace"}), tmp_path)
+    check_folder(tmp_path, "trace")
+    with pytest.raises(OutputError, match="holds a result of 'trace', which one of 'knockout'"):
+        check_folder(tmp_path, "knockout")
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(OutputError, match="holds other files and no result"):
+        check_folder(tmp_path, "trace")
+
+
+@pytest.mark.parametrize("text", ['{"name": "a web app"}', "[]", "not json"])
+def test_a_foreign_manifest_is_refused(text: str, tmp_path: Path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(OutputError, match="belongs to no result"):
+        check_folder(tmp_path, "trace")
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=r"cannot write to .*: .*file is a file"):
+            check_folder(folder, "trace")
+
+
+def test_a_place_where_nothing_can_be_written_is_refused():
+    with pytest.raises(OutputError, match="cannot write to /proc/results"):
+        check_folder(Path("/proc/results"), "trace")
