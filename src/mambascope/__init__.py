@@ -4,7 +4,7 @@
     model = ms.load("atlas-mamba1")
     ms.trace(model, "The capital of France is", subject="France")
 
-Names are imported when they are first used, so that `import mambascope` and `mambascope --help` need not wait for torch.
+Names are imported when first used, so that `import mambascope` and `mambascope --help` need not wait for torch.
 """
 
 from importlib import import_module

@@ -149,13 +149,23 @@ def per_head(value, heads=4):
     return [part.flatten(0, 1) for part in value.unflatten(0, (heads, 3, -1)).unbind(1)]
 
 
+def sharpen(reference):
+    """Weights large enough that attention picks out single keys: a wrong angle or mask then shows."""
+    with torch.no_grad():
+        for name, parameter in reference.named_parameters():
+            if parameter.ndim == 2 and not re.search("embed|wte|wpe|head", name):
+                parameter.mul_(2.5)
+    return reference
+
+
 class Pair:
     """A reference, the same in true float64, and ours with the same weights."""
 
     def __init__(self, name):
+        self._true_logits = {}
         torch.manual_seed(0)
         reference, config = ARCHITECTURES[name]()
-        self.reference = shake(reference)
+        self.reference = sharpen(shake(reference))
         with true_double():  # rotary frequencies too
             self.truth = ARCHITECTURES[name]()[0].double().eval()
         self.truth.load_state_dict(reference.double().state_dict())
@@ -165,11 +175,12 @@ class Pair:
         self.double = LanguageModel(config).double()
         self.double.load_state_dict(our_weights(self.truth))
 
-    def true_logits(self, ids):
-        with torch.no_grad(), true_double():
-            logits = self.truth(ids).logits
-        assert logits.dtype == torch.float64
-        return logits
+    def true_logits(self, length):
+        if length not in self._true_logits:
+            with torch.no_grad(), true_double():
+                self._true_logits[length] = self.truth(random_ids(length)).logits
+            assert self._true_logits[length].dtype == torch.float64
+        return self._true_logits[length]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -198,16 +209,16 @@ LENGTHS = (1, 2, 3, 7, 16, 63, 64, 65, 128, 200, 300)
 @pytest.mark.parametrize("length", LENGTHS)
 def test_float64_logits_are_the_references(pair, length):
     ids = random_ids(length)
-    assert worst(pair.double.run(ids).logits, pair.true_logits(ids)) < 1e-12
+    assert worst(pair.double.run(ids).logits, pair.true_logits(ids.shape[1])) < 1e-12
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_float32_error_is_at_most_three_times_the_references_own(pair, length):
     ids = random_ids(length)
-    truth = pair.true_logits(ids)
+    truth = pair.true_logits(ids.shape[1])
     with torch.no_grad():
         own = worst(pair.reference(ids).logits, truth)
-        assert worst(pair.ours.run(ids).logits, truth) <= 3 * own + 1e-6
+        assert worst(pair.ours.run(ids).logits, truth) <= 3 * own + 1e-7
 
 
 def test_half_precision_stays_near_the_truth(pair):
@@ -216,7 +227,7 @@ def test_half_precision_stays_near_the_truth(pair):
     reference = type(pair.reference)(pair.reference.config).to(torch.bfloat16).eval()
     reference.load_state_dict(pair.reference.state_dict())
     ids = random_ids(40)
-    truth = pair.true_logits(ids)
+    truth = pair.true_logits(ids.shape[1])
     with torch.no_grad():
         own = worst(reference(ids).logits, truth)
         plain, recorded = half.run(ids), half.run(ids, record=["pattern"])
@@ -234,7 +245,7 @@ def test_unequal_prompts_in_one_batch_equal_each_alone(pair):
         assert together[row, len(prompt) :].isnan().all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_any_split_carried_over_equals_the_whole(pair, data):
     prompts = [
@@ -244,18 +255,18 @@ def test_any_split_carried_over_equals_the_whole(pair, data):
         )
     ]
     whole = pair.double.run(prompts).logits
-    cuts = [sorted(data.draw(st.tuples(*[st.integers(1, len(p) - 1)] * 2))) for p in prompts]
-    begin, carry = [0] * len(prompts), None
+    inner = [
+        st.lists(st.integers(1, len(p) - 1), min_size=2, max_size=2, unique=True) for p in prompts
+    ]
+    cuts = [[0, *sorted(data.draw(one)), len(p)] for one, p in zip(inner, prompts, strict=True)]
+    carry = None
     for part in range(3):
-        ends = [c[part] if part < 2 else len(p) for c, p in zip(cuts, prompts, strict=True)]
-        ends = [max(end, b + 1) for end, b in zip(ends, begin, strict=True)]
-        if any(end > len(p) for end, p in zip(ends, prompts, strict=True)):
-            return
-        pieces = [p[b:e] for p, b, e in zip(prompts, begin, ends, strict=True)]
+        spans = [slice(cut[part], cut[part + 1]) for cut in cuts]
+        pieces = [p[span] for p, span in zip(prompts, spans, strict=True)]
         run = pair.double.run(pieces, carry=carry, keep_carry=True)
-        for row, (b, e) in enumerate(zip(begin, ends, strict=True)):
-            assert worst(run.logits[row, : e - b], whole[row, b:e]) < 1e-12
-        begin, carry = ends, run.carry
+        for row, span in enumerate(spans):
+            assert worst(run.logits[row, : len(pieces[row])], whole[row, span]) < 1e-12
+        carry = run.carry
 
 
 def test_generation_of_unequal_prompts_equals_running_again_from_scratch(pair):

@@ -38,6 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     try:
         parse(arguments).run()
+        sys.stdout.flush()
     except MambascopeError as error:
         return _failed(str(error))
     except ValidationError as error:
@@ -56,7 +57,7 @@ def parse(arguments: Sequence[str]) -> Trace | Models | Train:
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
         prog="mambascope",
-        description="Opens state-space language models: where does a Mamba store a fact, by which route does it travel?",
+        description="Opens state-space language models: where does a Mamba store a fact, by which route does it go?",
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )

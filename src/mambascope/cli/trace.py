@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,16 +21,16 @@ METHOD = "trace"
 class Trace:
     """Causal trace: corrupt the subject, restore one site at a time, see where the answer comes back (ROME)."""
 
-    prompt: Annotated[str, tyro.conf.Positional]
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """A text that the model should continue, such as "The capital of France is"."""
     subject: str
     """The part of the prompt that is corrupted."""
-    answer: str | None = None
+    answer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     """What the model should say; by default its own top token."""
     model: str = "atlas-mamba1"
     """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
-    options: Annotated[TracingConfig, tyro.conf.arg(name="")] = TracingConfig()
-    out: Path | None = None
+    options: Annotated[TracingConfig, tyro.conf.arg(name="")] = field(default_factory=TracingConfig)
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A folder for the heatmap (PNG and HTML), the table and its manifest."""
     device: str = "cpu"
     """"cpu", "cuda" or "cuda:1"."""
@@ -54,7 +54,7 @@ class Trace:
             return
         trace_report.print_summary(result)
         for path in self._save(result):
-            print(path)
+            print(f"wrote {path}")
 
     def _trace(self) -> "xr.Dataset":
         with _progress(f"loading {self.model}") as advance:

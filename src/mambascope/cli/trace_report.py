@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -44,21 +45,29 @@ def mean_by_role(result: xr.Dataset) -> dict[str, float]:
 def print_summary(result: xr.Dataset) -> None:
     """Prompt, answer, clean and corrupted score, the best cells and the mean by role, on stdout."""
     attrs = result.attrs
+    lines = {
+        "prompt": attrs["prompt"],
+        "answer": attrs["answer"].strip() or repr(attrs["answer"]),
+        "restored": f"{attrs['site']} in {attrs['model']}",
+        "clean": probability(attrs["clean_score"]),
+        "corrupted": probability(attrs["corrupted_score"]),
+    }
     console = Console(markup=False, emoji=False, highlight=False)
-    console.print(f"prompt     {attrs['prompt']}", soft_wrap=True)
-    console.print(f"answer     {attrs['answer'].strip()}", soft_wrap=True)
-    console.print(f"restored   {attrs['site']} in {attrs['model']}", soft_wrap=True)
-    console.print(f"clean      {attrs['clean_score']:.3f}")
-    console.print(f"corrupted  {attrs['corrupted_score']:.3f}\n")
-    best = Table("layer", "token", "role", "score", title="best cells", title_justify="left")
+    for name, value in lines.items():
+        console.print(f"{name:<11}{value}", soft_wrap=True)
+    best = _table("best cells", "layer", "token", "role", "score")
     for cell in best_cells(result):
-        token = token_label(cell["token"])
-        best.add_row(str(cell["layer"]), token, cell["role"], f"{cell['score']:.3f}")
-    console.print(best)
-    means = Table("role", "mean score", title="mean by role", title_justify="left")
+        token, score = token_label(cell["token"]), probability(cell["score"])
+        best.add_row(str(cell["layer"]), token, cell["role"], score)
+    means = _table("mean by role", "role", "score")
     for role, mean in mean_by_role(result).items():
-        means.add_row(role, f"{mean:.3f}")
-    console.print(means)
+        means.add_row(role, probability(mean))
+    console.print(best, means)
+
+
+def probability(value: float) -> str:
+    """Three decimals, or two digits where those would all be zero."""
+    return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
 
 
 def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
@@ -81,7 +90,7 @@ def other_answer(result: xr.Dataset) -> str:
     attrs = result.attrs
     return (
         f"mambascope: warning: the model answers {attrs['top_answer']!r} here, not {attrs['answer']!r} "
-        f"(probability {attrs['clean_score']:.3f})"
+        f"(probability {probability(attrs['clean_score'])})"
     )
 
 
@@ -92,3 +101,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)

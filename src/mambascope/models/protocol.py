@@ -11,7 +11,7 @@ same numbers as one longer segment. Each site goes through `tap`; `write` and `s
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +44,7 @@ class KeyValueCarry:
 Carry = MambaCarry | KeyValueCarry
 
 
+@runtime_checkable
 class Block(Protocol):
     """One layer of any architecture."""
 

@@ -8,7 +8,7 @@ segments run together, the edit is made at their ends, and the next pieces go on
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.models.kernels import ScanOutput, causal_conv, conv_carry
+from mambascope.models.kernels.definition import starting_entries
 from mambascope.sites import LayerTap, Segments
 
 
@@ -56,15 +57,6 @@ def cut_into_pieces(segments: Segments, stops: np.ndarray) -> Iterator[Pieces]:
         yield Pieces(piece, tokens, of[chosen])
 
 
-def carry_in(carried: Tensor | None, segments: Segments, like: Tensor) -> Tensor:
-    """The carry of each segment, zeros for those that start from nothing. `like` is one entry, for shape and dtype."""
-    if carried is None:
-        return like.new_zeros(segments.count, *like.shape)
-    fresh = torch.from_numpy(segments.slots < 0).to(carried.device)
-    taken = carried[torch.from_numpy(np.maximum(segments.slots, 0)).to(carried.device)]
-    return taken.masked_fill(fresh.view(-1, *[1] * like.ndim), 0.0)
-
-
 def convolve(
     x: Float[Tensor, "tokens E"],
     weight: Float[Tensor, "E K"],
@@ -80,7 +72,7 @@ def convolve(
             causal_conv(x, weight, bias, carried, segments),
             conv_carry(x, carried, segments, taps),
         )
-    memory = carry_in(carried, segments, x.new_empty(taps - 1, x.shape[1]))
+    memory = starting_entries(carried, segments, x.new_empty(taps - 1, x.shape[1]))
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     after = x.new_empty(segments.tokens, taps - 1, x.shape[1])
     for piece in cut_into_pieces(segments, tap.edited("conv_carry")):
@@ -97,6 +89,7 @@ def convolve(
     return out, after[torch.from_numpy(segments.keep).to(x.device)]
 
 
+@runtime_checkable
 class Recurrence(Protocol):
     """The scan of one layer on given inputs: h_t = exp(dt_t A) h_{t-1} + write_t,  y_t = C_t h_t + skip_t."""
 
@@ -178,7 +171,7 @@ def _scan_in_pieces(
         )
         if memory is None:
             one = recurrence.scan(piece.tokens[:1], None, Segments.of([1], keep="last"), skip=False, all_states=False)
-            memory = carry_in(state, segments, one.kept[0])
+            memory = starting_entries(state, segments, one.kept[0])
         result = recurrence.scan(
             piece.tokens, memory, _keeping(piece.segments, wanted), skip=with_skip, all_states=record
         )

@@ -36,7 +36,7 @@ class Edit:
     """
 
     site: str
-    op: Op = "replace"
+    op: str = "replace"
     layers: int | Sequence[int] | None = None
     positions: Positions = None
     rows: Sequence[int] | None = None

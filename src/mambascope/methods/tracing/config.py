@@ -11,8 +11,7 @@ class TracingConfig(BaseModel):
     site: str = "resid_post"
     """The site that is restored."""
     window: int | None = Field(default=None, ge=1)
-    """How many layers are restored together, centred on each layer (ROME's convention). None is 1 for the residual and
-    the state, and a fifth of the depth for what a module adds to the residual. ROME's own is 10."""
+    """Layers restored together, centred on each; by default 1, or for a module's output a fifth of them (ROME: 10)."""
     samples: int = Field(default=10, ge=1)
     """Noise samples that each cell is averaged over."""
     noise: float = Field(default=3.0, gt=0)

@@ -15,11 +15,14 @@ def open_gguf(path: Path, dtype: torch.dtype) -> Any:
     with path.open("rb") as file:
         if file.read(4) != MAGIC:
             raise CheckpointError(f"{path} is no GGUF file; copy or download it again")
-    from transformers import AutoModelForCausalLM
+    import transformers
 
+    # Newer versions may leave the weights packed where a kernel for that is installed.
+    unpack = getattr(transformers, "GgufConfig", None)
+    options = {"quantization_config": unpack(dequantize=True)} if unpack else {}
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True, **options
         )
     except ImportError as error:
         raise ModelError(

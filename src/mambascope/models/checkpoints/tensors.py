@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class TensorSpec:
     is_float: bool
 
 
+@runtime_checkable
 class TensorSource(Protocol):
     """Tensors by name, in the order in which they are best read."""
 

@@ -114,7 +114,7 @@ def conv_carry(
     here = x[_index(np.maximum(segments.keep[:, None] - back, 0), x)]
     if carry is not None:
         slots = np.broadcast_to(np.maximum(segments.slots[of], 0)[:, None], within.shape)
-        earlier = carry.to(x.dtype)[_index(slots, x), _index(np.maximum(within, -remembered), x)]
+        earlier = carry.to(x.dtype)[_index(slots, x), _index(np.clip(within, -remembered, -1), x)]
         fresh = _index((segments.slots[of] < 0)[:, None], x)
         earlier = earlier.masked_fill(fresh[:, :, None], 0.0)
     else:

@@ -26,6 +26,7 @@ from mambascope.models.kernels.tiles import ROWS, multiply, transpose
 from mambascope.sites.segments import Segments
 
 PIECE = 128
+_PARTS = 16  # shares of the (head, segment) pairs, each with scratch memory of its own
 _NOTHING = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -175,43 +176,55 @@ def _scan(
     kept,
 ):
     size, count = P * N, len(slots)
-    for job in prange(H * count):
-        head, s = job // count, job % count
-        g = head * G // H
+    longest = 0
+    for piece in range(len(begin) - 1):
+        longest = max(longest, begin[piece + 1] - begin[piece])
+    for part in prange(_PARTS):
         S = np.empty(size, dtype=np.float32)
-        x, w = np.empty(PIECE * P, dtype=np.float32), np.empty(PIECE * PIECE, dtype=np.float32)
-        decay = np.empty(PIECE, dtype=np.float32)
-        source, at = S, 0  # where the state lies: nowhere yet, in the carry, or where the last piece left it
-        live = slots[s] >= 0
-        if live:
-            source, at = state, (slots[s] * H + head) * size
-        for piece in range(pieces_of[s], pieces_of[s + 1]):
-            first, q = begin[piece], begin[piece + 1] - begin[piece]
-            entry = piece_kept[piece]
-            goes_on = piece + 1 < pieces_of[s + 1]
-            target, to = S, 0
-            if entry >= 0:
-                target, to = kept, (entry * H + head) * size
-            for t in range(q):
-                decay[t] = flushed_product(np.exp(dt[(first + t) * H + head] * A[head]), _ONE)
-            _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out)
-            if q == 1 and (entry >= 0 or goes_on):
-                _one_token(
-                    *(source, at, live, decay[0], x, B, first * B_step + g * N),
-                    *(C, first * C_step + g * N, P, N, target, to, out, (first * H + head) * P),
-                )
-                source, at, live = target, to, True
-                continue
+        x = np.empty(longest * P, dtype=np.float32)
+        w = np.empty(longest * row_length(longest), dtype=np.float32)
+        decay, fades = np.empty(longest, dtype=np.float32), np.empty(longest + LANES, dtype=np.float32)
+        for job in range(part * H * count // _PARTS, (part + 1) * H * count // _PARTS):
+            head, s = job // count, job % count
+            g = head * G // H
+            source, at = S, 0  # where the state lies: in the carry, or where the last piece left it
+            live = slots[s] >= 0
             if live:
-                _read_state(source, at, decay, C, C_step, g, H, P, N, head, first, q, out)
-            weigh(scores, scores_at[piece] * G + g * q * row_length(q), decay, q, w)
-            out_at = (first * H + head) * P
-            _mix_within(w, x, q, P, out, out_at, H * P)
-            if entry >= 0 or goes_on:
-                whole = _fade(decay, x, q, P)
-                B_at = first * B_step + g * N
-                _next_state(source, at, live, whole, x, B, B_at, B_step, P, N, q, target, to)
+                source, at = state, (slots[s] * H + head) * size
+            for piece in range(pieces_of[s], pieces_of[s + 1]):
+                first, q = begin[piece], begin[piece + 1] - begin[piece]
+                out_at = (first * H + head) * P
+                C_at, B_at = first * C_step + g * N, first * B_step + g * N
+                target, to = S, 0
+                if piece_kept[piece] >= 0:
+                    target, to = kept, (piece_kept[piece] * H + head) * size
+                goes_on = piece_kept[piece] >= 0 or piece + 1 < pieces_of[s + 1]
+                _decays(dt, A, H, head, first, q, decay)
+                _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out)
+                if q == 1 and goes_on:
+                    a = decay[0]
+                    _one_token(
+                        *(source, at, live, a, x, B, B_at, C, C_at, P, N, target, to, out, out_at)
+                    )
+                else:
+                    if live:
+                        _read_state(source, at, decay, C, C_at, C_step, H, P, N, q, out, out_at)
+                    scores_from = scores_at[piece] * G + g * q * row_length(q)
+                    weigh(scores, scores_from, decay, q, fades, w)
+                    _mix_within(w, x, q, P, out, out_at, H * P)
+                    if goes_on:
+                        whole = _fade(decay, x, q, P)
+                        _next_state(
+                            *(source, at, live, whole, x, B, B_at, B_step, P, N, q, target, to)
+                        )
                 source, at, live = target, to, True
+
+
+@inlined
+def _decays(dt, A, H, head, first, q, decay):
+    """a_t of a piece."""
+    for t in range(q):
+        decay[t] = flushed_product(np.exp(dt[(first + t) * H + head] * A[head]), _ONE)
 
 
 @inlined
@@ -243,7 +256,7 @@ def _one_token(source, at, live, a, x, B, B_at, C, C_at, P, N, target, to, out, 
 
 
 @inlined
-def _read_state(source, at, decay, C, C_step, g, H, P, N, head, first, q, out):
+def _read_state(source, at, decay, C, C_at, C_step, H, P, N, q, out, out_at):
     """out_t += a_0 ... a_t S C_t."""
     for p in range(P):
         faded = _ONE
@@ -251,15 +264,15 @@ def _read_state(source, at, decay, C, C_step, g, H, P, N, head, first, q, out):
             faded = flushed_product(faded, decay[t])
             y = splat(_NOTHING)
             for n in range(0, N, LANES):
-                y = y + load(source, at + p * N + n) * load(C, (first + t) * C_step + g * N + n)
-            out[((first + t) * H + head) * P + p] += faded * total(y)
+                y = y + load(source, at + p * N + n) * load(C, C_at + t * C_step + n)
+            out[out_at + t * H * P + p] += faded * total(y)
 
 
 @inlined
-def weigh(scores, base, decay, q, w):
+def weigh(scores, base, decay, q, fades, w):
     """w_ts = L_ts (C_t . B_s), zeros above the diagonal as far as `triangle` reads."""
     wide = row_length(q)
-    fades = np.zeros(PIECE, dtype=np.float32)
+    fades[:] = _NOTHING
     for t in range(q):
         next_row(fades, decay[t], t)
         for s in range(0, (t // ROWS + 1) * ROWS, LANES):

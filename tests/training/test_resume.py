@@ -1,0 +1,73 @@
+"""A training that is killed and started again ends at the same weights, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+name: tiny
+model: {{architecture: {architecture}, n_layers: 2, d_model: 16, vocab_size: 4096, eos_ids: [0], {sizes}}}
+mix: {{facts: 1.0, passages: 0.0, encyclopedia: 0.0}}
+tokens_per_batch: 256
+steps: 24
+warmup_steps: 4
+evaluate_every: 8
+evaluate_items: 20
+checkpoint_every: 4
+out: {out}
+"""
+SIZES = {
+    "mamba1": "d_inner: 32, dt_rank: 2",
+    "mamba2": "d_inner: 32, n_heads: 2, head_dim: 16, d_state: 8",
+    "transformer": "n_heads: 2, n_kv_heads: 2, head_dim: 8, d_mlp: 32, positions: rotary, rotary_dim: 8, norm: rms, "
+    "gated_mlp: true, activation: silu, qkv_bias: false, out_bias: false, mlp_bias: false",
+}
+
+
+def start(config: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mambascope.cli.main", "train", "--config", str(config)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def write_config(folder: Path, architecture: str) -> Path:
+    folder.mkdir()
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.format(architecture=architecture, sizes=SIZES[architecture], out=folder))
+    return path
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "tiny" / "final" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", SIZES)
+def test_killed_and_resumed_training_gives_the_same_weights(tmp_path, architecture):
+    whole = write_config(tmp_path / "whole", architecture)
+    finish(start(whole))
+    broken = write_config(tmp_path / "broken", architecture)
+    run = broken.parent / "tiny"
+    for wanted in ("step-000004", "step-000016"):
+        process = start(broken)
+        limit = time.monotonic() + 240
+        while not (run / wanted).exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert not (run / "final").exists(), "the training was over before it could be killed"
+    finish(start(broken))
+    assert weights(broken.parent) == weights(whole.parent)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [8, 16, 24]
+    assert rows == [json.loads(x) for x in (whole.parent / "tiny/metrics.jsonl").read_text().splitlines()]
