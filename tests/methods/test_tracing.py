@@ -195,7 +195,6 @@ def test_roles_and_coordinates():
         (dict(noise=-1.0), ConfigError, "noise"),
         (dict(site="hidden"), SiteError, "this model has: resid_pre"),
         (dict(site="embed"), SiteError, "cannot trace site 'embed'"),
-        (dict(sites="state"), ConfigError, "sites"),
         (dict(subject="France"), PromptError, "slice of positions"),
         (dict(subject=slice(9, 12)), PromptError, "no run of"),
         (dict(answer=99), PromptError, "out of range"),

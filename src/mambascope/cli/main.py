@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code."""
-    if list(arguments) == ["--version"]:
-        print(f"mambascope {__version__}")
-        return 0
     try:
-        parse(arguments).run()
+        if list(arguments) == ["--version"]:
+            print(f"mambascope {__version__}")
+        else:
+            parse(arguments).run()
         sys.stdout.flush()
     except MambascopeError as error:
         return _failed(str(error))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -55,14 +54,14 @@ def print_summary(result: xr.Dataset) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     for name, value in lines.items():
         console.print(f"{name:<11}{value}", soft_wrap=True)
-    best = _table("best cells", "layer", "token", "role", "score")
+    best = _table("layer", "token", "role", "score")
     for cell in best_cells(result):
         token, score = token_label(cell["token"]), probability(cell["score"])
         best.add_row(str(cell["layer"]), token, cell["role"], score)
-    means = _table("mean by role", "role", "score")
+    means = _table("role", "score")
     for role, mean in mean_by_role(result).items():
         means.add_row(role, probability(mean))
-    console.print(best, means)
+    console.print("\nbest cells", best, "\nmean by role", means, sep="\n")
 
 
 def probability(value: float) -> str:
@@ -103,5 +102,5 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, padding=(0, 3, 0, 0), header_style="dim")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,6 +13,7 @@ def answer_probability(answer: int) -> Metric:
     """The probability, in [0, 1], of one token."""
 
     def probability(logits: Float[Tensor, "rows V"]) -> Float[Tensor, " rows"]:
-        return logits.float().softmax(-1)[:, answer]
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return logits.softmax(-1, dtype=wide)[:, answer]
 
     return probability

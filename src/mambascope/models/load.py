@@ -66,7 +66,7 @@ def _find(source: str | Path) -> Path:
     if isinstance(source, str) and text in BUNDLED:
         return bundled_folder(text)
     path = Path(source).expanduser()
-    if path.exists():
+    if text and path.exists():
         return path
     if isinstance(source, Path) or not HUB_ID.fullmatch(text) or path.suffix == ".gguf":
         raise ModelError(f"there is no file or folder {text!r}")
@@ -104,7 +104,7 @@ def _from_file(path: Path, place: Placement) -> LanguageModel:
 def _from_object(source: Any, place: Placement) -> LanguageModel:
     kind = type(source).__name__
     config = getattr(source, "config", None)
-    if not hasattr(config, "to_dict"):
+    if config is None or not hasattr(config, "to_dict"):
         raise ModelError(f"a {kind} is no transformers model, and cannot be loaded")
     try:
         model = build_model(config.to_dict(), MemorySource(source.state_dict(), keep=True), place)
@@ -125,7 +125,9 @@ def _device(device: str | torch.device) -> torch.device:
     except RuntimeError:
         found = None
     if found is None or found.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device must be 'cpu', 'cuda' or 'cuda:1' and so on, not {str(device)!r}")
+        raise ConfigError(
+            f"device must be 'cpu', 'cuda' or 'cuda:1' and so on, not {str(device)!r}"
+        )
     count = torch.cuda.device_count()
     if found.type == "cuda" and (found.index or 0) >= count:
         raise ConfigError(

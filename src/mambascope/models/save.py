@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mambascope.errors import ModelError, OutputError
+from mambascope.errors import OutputError
 from mambascope.models.checkpoints.catalogue import saved_form
 from mambascope.models.checkpoints.folder import SAFETENSORS, has_weights
 from mambascope.models.checkpoints.format import DiskFormat, steps
@@ -80,11 +80,11 @@ def _check_free(target: Path) -> None:
     """OutputError if saving there would destroy something that is no model."""
     if target.is_file():
         raise OutputError(f"{target} is a file; give a folder to save the model to")
-    if target.is_dir() and any(target.iterdir()):
-        if not ((target / "config.json").is_file() and has_weights(target)):
-            raise OutputError(
-                f"{target} holds files but no model, and is left alone; give a new or empty folder"
-            )
+    is_model = (target / "config.json").is_file() and has_weights(target)
+    if target.is_dir() and any(target.iterdir()) and not is_model:
+        raise OutputError(
+            f"{target} holds files but no model, and is left alone; give a new or empty folder"
+        )
 
 
 def _move(written: Path, target: Path, old: Path) -> None:

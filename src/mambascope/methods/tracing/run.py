@@ -7,6 +7,7 @@ readout at t and everything that flows on from it are clean while the tokens aft
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from mambascope.models.run import Run
 from mambascope.results.manifest import versions
 from mambascope.sites import Edit
 
+DEFAULT = TracingConfig()
 MODULE_OUTPUTS = ("mixer_out", "attn_out", "mlp_out")
 
 
@@ -34,14 +36,18 @@ def trace(
     *,
     subject: str | slice,
     answer: str | int | None = None,
+    site: str = DEFAULT.site,
+    window: int | None = DEFAULT.window,
+    samples: int = DEFAULT.samples,
+    noise: float = DEFAULT.noise,
+    seed: int = DEFAULT.seed,
     progress: Callable[[int, int], None] | None = None,
-    **options: object,
 ) -> xr.Dataset:
     """Answer probability after restoring one site of a corrupted run, for each layer and position.
 
     prompt, subject: a text and a part of it, or token ids and a slice of positions
     answer:          a text (its first token counts) or a token id; by default the model's own top token
-    options:         the fields of TracingConfig: site, window, samples, noise, seed
+    site to seed:    see TracingConfig
     progress:        told (cells done, cells in all)
 
     Returns dims (layer, position): `score` in [0, 1], the mean over the noise samples; coords `token`, `role`; attrs
@@ -49,7 +55,7 @@ def trace(
     Raises PromptError if the subject does not occur in the prompt, SiteError for a site that has no layers, ConfigError
     for an impossible option.
     """
-    config = _config(options)
+    config = _config(site=site, window=window, samples=samples, noise=noise, seed=seed)
     window = _window(model, config)
     asked = read_prompt(model, prompt, subject)
     clean = model.run([asked.ids], record=["embed", config.site], logits="last")
@@ -118,9 +124,9 @@ def centred_window(layer: int, window: int, n_layers: int) -> range:
     return range(max(0, first), min(n_layers, first + window))
 
 
-def _config(options: dict[str, object]) -> TracingConfig:
+def _config(**options: Any) -> TracingConfig:
     try:
-        return TracingConfig(**options)  # pyright: ignore[reportArgumentType]
+        return TracingConfig(**options)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

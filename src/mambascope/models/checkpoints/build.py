@@ -6,7 +6,6 @@ Nothing is read before names and shapes are known to fit.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from pydantic import ValidationError

@@ -80,14 +80,14 @@ NORM_EPS = 1e-5
 
 
 def layer_kind(disk: DiskConfig) -> str:
-    """"Mamba1" or "Mamba2", as `ssm_cfg` says it."""
+    """The kind of layer that `ssm_cfg` asks for: "Mamba1" or "Mamba2"."""
     return (disk.get("ssm_cfg") or {}).get("layer", "Mamba1")
 
 
 def mamba1_config_from_disk(disk: DiskConfig) -> Mamba1Config:
     """Our configuration; ModelError for hybrids and layers that we have not."""
     d = DEFAULTS | dict(disk)
-    layer = MAMBA1_LAYER | d["ssm_cfg"]
+    layer = MAMBA1_LAYER | (d["ssm_cfg"] or {})
     rank = layer["dt_rank"]
     return Mamba1Config(
         **_shared_from_disk(d, layer),
@@ -99,7 +99,7 @@ def mamba1_config_from_disk(disk: DiskConfig) -> Mamba1Config:
 def mamba2_config_from_disk(disk: DiskConfig) -> Mamba2Config:
     """Our configuration; ModelError for hybrids and layers that we have not."""
     d = DEFAULTS | dict(disk)
-    layer = MAMBA2_LAYER | d["ssm_cfg"]
+    layer = MAMBA2_LAYER | (d["ssm_cfg"] or {})
     runs_only(layer, d_ssm=None, D_has_hdim=False)
     inner = int(layer["expand"] * d["d_model"])
     norm = "before_gate" if layer["norm_before_gate"] else "after_gate"

@@ -1,7 +1,7 @@
 """Named tensors read one at a time: from safetensors, from pickled .bin files, or from a model in memory.
 
-Every source gives the shapes of all its tensors before reading any, and hands out each tensor once, as the caller's own:
-no copy of the weights is ever held beside the model that is being built.
+Every source gives the shapes of all its tensors before reading any, and hands out each tensor once, as the caller's
+own: no copy of the weights is ever held beside the model that is being built.
 """
 
 import pickle
@@ -130,13 +130,15 @@ def _load_bin(path: Path, device: str) -> dict[str, Tensor]:
             f"{path} was not opened, because it is damaged or holds more than tensors, which could run code; "
             "ask for safetensors, or save it again with torch.save(model.state_dict(), ...)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except Exception as error:  # a damaged pickle fails in any way at all
         raise CheckpointError(
             f"{path} is damaged or cut short; copy or download it again"
         ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from error
-    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    ):
         raise CheckpointError(
             f"{path} does not hold tensors by name; save it again with "
             "torch.save(model.state_dict(), ...)"

@@ -12,15 +12,15 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model",
 def load_tokenizer(folder: Path, model_type: str | None) -> Any:
     """The folder's tokenizer, or None. Code that a checkpoint brings with it is never run.
 
-    Without a `model_type` (the state-spaces layout) only a tokenizer.json can say what the tokenizer is.
+    A tokenizer.json says everything by itself; transformers is asked where a tokenizer_config.json names the class.
     """
     present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if not present or (model_type is None and "tokenizer.json" not in present):
+    described = model_type is not None and "tokenizer_config.json" in present
+    complete = "tokenizer.json" in present
+    if not present or (model_type is None and not complete):
         return None
     try:
-        if model_type is None and present == ["tokenizer.json"]:
-            return _bare(folder / "tokenizer.json")
-        return _auto(folder)
+        return _bare(folder / "tokenizer.json") if complete and not described else _auto(folder)
     except Exception as error:  # tokenizers raises plain Exception, transformers nearly anything
         raise CheckpointError(
             f"the tokenizer in {folder} cannot be read ({_first_line(error)}); mend or remove "

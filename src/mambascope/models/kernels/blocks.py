@@ -1,29 +1,37 @@
-"""How the scans of Mamba-1 are shared out: jobs of 64 channels and some segments, the state of a job in one small block.
+"""How scans are shared out among threads, and the blocks that a Mamba-1 scan keeps its state in.
 
-A block holds (vectors, N, LANES): neighbouring channels lie in the lanes of a vector, so no sum over N crosses lanes and
-any N will do. Jobs depend on the shapes alone, never on the number of threads, so neither do the results.
+The unit of work is a pair of a segment and an item, an item being a head or a block of 64 channels. Pairs are walked
+segment by segment, because a segment's rows fit the second cache and all channels together do not. Shares depend on the
+shapes alone, never on the number of threads, so neither do the results.
+
+A block holds (VECTORS, N, LANES) numbers of 64 channels: neighbouring channels lie in the lanes of a vector, so no sum
+over N crosses lanes, and any N will do.
 """
 
 import numpy as np
 import torch
+from numba import prange
 from torch import Tensor
 
-from mambascope.models.kernels.jit import inlined
-from mambascope.models.kernels.simd import LANES
+from mambascope.models.kernels.jit import inlined, kernel
+from mambascope.models.kernels.simd import LANES, LOG2_E
 from mambascope.sites.segments import Segments
 
 VECTORS = 4
 WIDTH = VECTORS * LANES
-_JOBS = 32  # enough for the threads of a large machine, each job large enough to pay for its start
+SHARES = 16  # enough for the cores of a desktop, each large enough to pay for its start
 
 
-def segment_groups(segments: Segments, channels: int) -> np.ndarray:
-    """Bounds of groups of neighbouring segments of about equally many tokens, few where the channels make jobs enough."""
-    blocks = -(-channels // WIDTH)
-    count = min(segments.count, -(-_JOBS // blocks))
-    wanted = np.arange(1, count) * (segments.tokens / count)
-    inner = np.searchsorted(segments.offsets, wanted)
-    return np.unique(np.concatenate([[0], inner, [segments.count]])).astype(np.int64)
+def shares(segments: Segments, items: int) -> np.ndarray:
+    """Bounds of `SHARES` runs of the pairs (segment, item), numbered segment by segment, of about equally many tokens."""
+    tokens = np.linspace(0, segments.tokens, SHARES + 1)
+    pairs = np.arange(segments.count + 1) * items
+    return np.floor(np.interp(tokens, segments.offsets, pairs)).astype(np.int64)
+
+
+def slots_of(segments: Segments, carry: Tensor | None) -> np.ndarray:
+    """Each segment's slot, -1 everywhere if there is no carry."""
+    return segments.slots if carry is not None else np.full_like(segments.slots, -1)
 
 
 def flat(x: Tensor | None) -> np.ndarray:
@@ -73,8 +81,28 @@ def write_block(block, channels, N, target, start):
 
 
 @inlined
-def read_scaled_block(source, start, channels, N, block, scale):
-    """Fill a block from (channels, N) elements of a flat array, times a number."""
-    read_block(source, start, channels, N, block)
-    for i in range(len(block)):
-        block[i] *= scale
+def add_block(block, channels, N, target, start):
+    """Add a block to (channels, N) elements of a flat array."""
+    for c in range(channels):
+        at = (c // LANES) * N * LANES + c % LANES
+        for n in range(N):
+            target[start + c * N + n] += block[at + n * LANES]
+
+
+@kernel
+def decay_rates(A, N, out):
+    """A log2(e) of all channels, block by block."""
+    E = len(A) // N
+    for block in prange(-(-E // WIDTH)):
+        here = out[block * WIDTH * N : (block + 1) * WIDTH * N]
+        here[:] = np.float32(0.0)
+        read_block(A, block * WIDTH * N, min(WIDTH, E - block * WIDTH), N, here)
+        for i in range(len(here)):
+            here[i] *= LOG2_E
+
+
+def blocked_rates(A: Tensor) -> np.ndarray:
+    """A log2(e), for 2^(dt A log2(e)), in blocks one after the other, the last one filled up with zeros."""
+    out = np.empty(-(-len(A) // WIDTH) * WIDTH * A.shape[1], dtype=np.float32)
+    decay_rates(flat(A), A.shape[1], out)
+    return out

@@ -15,7 +15,7 @@ import torch
 from numba import prange
 from torch import Tensor
 
-from mambascope.models.kernels.blocks import empty_flat, flat, rows, start_gradient
+from mambascope.models.kernels.blocks import empty_flat, flat, rows, slots_of, start_gradient
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
@@ -64,9 +64,8 @@ def _arguments(
     weight: Tensor, bias: Tensor | None, carry: Tensor | None, segments: Segments
 ) -> tuple[Any, ...]:
     E, K = weight.shape
-    slots = segments.slots if carry is not None else np.full_like(segments.slots, -1)
     filters = (flat(weight.detach().t()), flat(bias), flat(carry))
-    return *filters, E, K, segments.offsets, slots, segments.segment_of
+    return *filters, E, K, segments.offsets, slots_of(segments, carry), segments.segment_of
 
 
 def _backward(

@@ -22,9 +22,9 @@ from mambascope.sites.segments import Segments
 class ScanOutput(NamedTuple):
     """y of every token, the state after each kept token, and (if asked) the state after every token."""
 
-    out: Float[Tensor, "tokens *channels"]
-    kept: Float[Tensor, "keep *state"]
-    states: Float[Tensor, "tokens *state"] | None
+    out: Float[Tensor, "tokens ..."]
+    kept: Float[Tensor, "keep ..."]
+    states: Float[Tensor, "tokens ..."] | None
 
 
 def selective_scan(

@@ -10,6 +10,7 @@ Numba is imported at the first float32 call on CPU. MAMBASCOPE_KERNELS=definitio
 import os
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -71,8 +72,16 @@ def ssd_scan(
 ) -> ScanOutput:
     """Mamba-2's scan: as Mamba-1's, with one A and dt per head; head h reads B and C of group h // (H / G)."""
     inputs = (u, dt, A, B, C, D, state)
-    result = definition.ssd_scan(*_wide(inputs), segments, all_states=all_states)
-    return result._replace(out=result.out.to(u.dtype))
+    if not _fused(inputs):
+        result = definition.ssd_scan(*_wide(inputs), segments, all_states=all_states)
+        return result._replace(out=result.out.to(u.dtype))
+    missing = -u.shape[2] % LANES, -B.shape[2] % LANES
+    if any(missing):
+        return _ssd_padded(*inputs, segments, all_states, *missing)
+    keep = np.arange(len(u)) if all_states else np.unique(segments.keep)
+    out, every = _ssd_fused(inputs, segments, keep)
+    kept = every[torch.from_numpy(np.searchsorted(keep, segments.keep))]
+    return ScanOutput(out, kept, every if all_states else None)
 
 
 def causal_conv(
@@ -99,8 +108,8 @@ def causal_conv(
 
 
 def gate(
-    out: Float[Tensor, "tokens *channels"], z: Float[Tensor, "tokens *channels"]
-) -> Float[Tensor, "tokens *channels"]:
+    out: Float[Tensor, "tokens ..."], z: Float[Tensor, "tokens ..."]
+) -> Float[Tensor, "tokens ..."]:
     """out * silu(z)."""
     return out * F.silu(z)
 
@@ -140,6 +149,41 @@ def _scan_padded(
     D = D if D is None else F.pad(D, (0, missing))
     out, kept, states = selective_scan(u, dt, A, B, C, D, state, segments, all_states=all_states)
     return ScanOutput(out[:, :E], kept[:, :E], None if states is None else states[:, :E])
+
+
+def _ssd_fused(
+    inputs: tuple[Tensor | None, ...], segments: Segments, keep: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    if needs_gradients(inputs):
+        from mambascope.models.kernels.ssd_backward import with_gradients
+
+        return with_gradients(*inputs, segments=segments, keep=keep)
+    from mambascope.models.kernels.ssd_numba import ssd_scan as scan
+
+    return scan(*inputs, segments, keep)  # pyright: ignore
+
+
+def _ssd_padded(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    state: Tensor | None,
+    segments: Segments,
+    all_states: bool,
+    missing_P: int,
+    missing_N: int,
+) -> ScanOutput:
+    """Mamba-2's scan with zeros added to the axes of the state until vectors are full."""
+    P, N = u.shape[2], B.shape[2]
+    u = F.pad(u, (0, missing_P))
+    B, C = (F.pad(x, (0, missing_N)) for x in (B, C))
+    state = state if state is None else F.pad(state, (0, missing_N, 0, missing_P))
+    out, kept, states = ssd_scan(u, dt, A, B, C, D, state, segments, all_states=all_states)
+    states = states if states is None else states[:, :, :P, :N]
+    return ScanOutput(out[:, :, :P], kept[:, :, :P, :N], states)
 
 
 def needs_gradients(tensors: Sequence[Tensor | None]) -> bool:

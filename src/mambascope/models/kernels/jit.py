@@ -4,6 +4,7 @@ Numba notices a change of the file that a kernel is in, not of what it calls: af
 delete the `*.nbi` files beside them. Threads follow `torch.get_num_threads()`.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compile(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
+    function = inspect.unwrap(function)  # a run-time type checker's wrapper cannot be compiled
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder for the cache can be written

@@ -20,13 +20,16 @@ from torch import Tensor
 
 from mambascope.models.kernels import selective_scan_numba as forward_pass
 from mambascope.models.kernels.blocks import (
+    SHARES,
     VECTORS,
     WIDTH,
+    add_block,
+    blocked_rates,
     empty_flat,
     flat,
     read_block,
-    read_scaled_block,
-    segment_groups,
+    shares,
+    slots_of,
     start_gradient,
     write_block,
 )
@@ -35,9 +38,10 @@ from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
     LN_2,
-    LOG2_E,
+    broadcast,
     exp2,
     load,
+    prefetch,
     splat,
     store,
     total,
@@ -104,24 +108,25 @@ def _backward(
 ) -> tuple[Tensor | None, ...]:
     use_torch_threads()
     (tokens, E), N = u.shape, A.shape[1]
-    groups, blocks = segment_groups(segments, E), -(-E // WIDTH)
+    blocks = -(-E // WIDTH)
     du, flat_du = empty_flat(tokens, E)
     d_dt, flat_d_dt = empty_flat(tokens, E)
-    dA, flat_dA = empty_flat(len(groups) - 1, E, N)
-    dD, flat_dD = empty_flat(len(groups) - 1, E)
+    dA, flat_dA = empty_flat(SHARES, E, N)
+    dD, flat_dD = empty_flat(SHARES, E)
     dB, flat_dB = empty_flat(blocks, tokens, N)
     dC, flat_dC = empty_flat(blocks, tokens, N)
     d_start, flat_d_start = empty_flat(segments.count if state is not None else 0, E, N)
     _adjoint(
-        *(flat(x) for x in (u, dt, A, B, C, D, state, marked)),
+        *(flat(x) for x in (u, dt, B, C, D, state, marked)),
         *(flat(x) for x in (torch.zeros_like(u) if g_out is None else g_out, g_kept, g_states)),
+        blocked_rates(A),
         N,
         segments.offsets,
-        segments.slots if state is not None else np.full_like(segments.slots, -1),
+        slots_of(segments, state),
         segments.keep,
         np.searchsorted(segments.keep, segments.offsets),
         np.searchsorted(checkpoints(segments, CHUNK), segments.offsets),
-        groups,
+        shares(segments, blocks),
         *(flat_du, flat_d_dt, flat_dA, flat_dB, flat_dC, flat_dD, flat_d_start),
     )
     d_state = None if state is None else start_gradient(state, segments, d_start)
@@ -133,7 +138,6 @@ def _backward(
 def _adjoint(
     u,
     dt,
-    A,
     B,
     C,
     D,
@@ -142,13 +146,14 @@ def _adjoint(
     g_out,
     g_kept,
     g_states,
+    rates,
     N,
     offsets,
     slots,
     keep,
     keep_from,
     marked_from,
-    groups,
+    bounds,
     du,
     d_dt,
     dA,
@@ -157,27 +162,28 @@ def _adjoint(
     dD,
     d_start,
 ):
-    E = len(A) // N
-    tokens = len(u) // E
-    count = len(groups) - 1
-    size = VECTORS * N * LANES
-    for job in prange(-(-E // WIDTH) * count):
-        block, group = job // count, job % count
-        first = block * WIDTH
-        channels = min(WIDTH, E - first)
-        rates, h = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
-        g, by_rate = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
-        given = np.zeros(size, dtype=np.float32)
+    tokens, size = offsets[-1], WIDTH * N
+    E, blocks = len(u) // tokens, len(rates) // size
+    for share in prange(len(bounds) - 1):
+        h, g = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
+        given, by_rate = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
         decay = np.zeros(CHUNK * size, dtype=np.float32)
         faded = np.zeros(CHUNK * size, dtype=np.float32)  # exp(dt_t A) h_{t-1}
         row = np.zeros(5 * WIDTH, dtype=np.float32)
-        by_skip = np.zeros(WIDTH, dtype=np.float32)
-        read_scaled_block(A, first * N, channels, N, rates, LOG2_E)
-        partial = block * tokens * N
-        for s in range(groups[group], groups[group + 1]):
+        dA[share * E * N : (share + 1) * E * N] = _NOTHING
+        by_skip = dD[share * E : (share + 1) * E]
+        by_skip[:] = _NOTHING
+        for pair in range(bounds[share], bounds[share + 1]):
+            s, block = pair // blocks, pair % blocks
+            first = block * WIDTH
+            channels = min(WIDTH, E - first)
+            rate = rates[block * size : (block + 1) * size]
+            partial = block * tokens * N
             begin, end = offsets[s], offsets[s + 1]
-            g[:] = _NOTHING
             k = keep_from[s + 1] - 1
+            g[:], by_rate[:] = _NOTHING, _NOTHING
+            if channels < WIDTH:  # its other lanes would bring in what the last block left
+                row[:], decay[:], faded[:] = _NOTHING, _NOTHING, _NOTHING
             for chunk in range((end - begin - 1) // CHUNK, -1, -1):
                 start, stop = begin + chunk * CHUNK, min(end, begin + (chunk + 1) * CHUNK)
                 if chunk > 0:
@@ -187,7 +193,7 @@ def _adjoint(
                     read_block(state, (slots[s] * E + first) * N, channels, N, h)
                 else:
                     h[:] = _NOTHING
-                _recompute(u, dt, B, N, E, first, channels, start, stop, rates, h, decay, faded)
+                _recompute(u, dt, B, N, E, first, channels, start, stop, rate, h, decay, faded)
                 for t in range(stop - 1, start - 1, -1):
                     while k >= keep_from[s] and keep[k] == t:
                         if len(g_kept):
@@ -197,10 +203,10 @@ def _adjoint(
                     if len(g_states):
                         read_block(g_states, (t * E + first) * N, channels, N, given)
                         _add(g, given)
-                    _load_row(u, dt, g_out, D, t * E + first, first, channels, row, by_skip)
+                    _load_row(u, dt, g_out, E, t * E + first, first, channels, row, by_skip)
                     at = (t - start) * size
                     for n in range(N):
-                        b, c = splat(B[t * N + n]), splat(C[t * N + n])
+                        b, c = broadcast(B, t * N + n), broadcast(C, t * N + n)
                         sum_b, sum_c = splat(_NOTHING), splat(_NOTHING)
                         for v in range(VECTORS):
                             i, j = (v * N + n) * LANES, v * LANES
@@ -211,7 +217,7 @@ def _adjoint(
                             sum_b = sum_b + now * x
                             store(row, 2 * WIDTH + j, load(row, 2 * WIDTH + j) + now * b)
                             back = now * before
-                            by_dt = load(row, 3 * WIDTH + j) + back * load(rates, i)
+                            by_dt = load(row, 3 * WIDTH + j) + back * load(rate, i)
                             store(row, 3 * WIDTH + j, by_dt)
                             by_A = load(by_rate, i) + back * load(row, 4 * WIDTH + j)
                             store(by_rate, i, by_A)
@@ -221,26 +227,26 @@ def _adjoint(
                     _store_row(u, D, t * E + first, first, channels, row, du, d_dt)
             if slots[s] >= 0:
                 write_block(g, channels, N, d_start, (s * E + first) * N)
-        write_block(by_rate, channels, N, dA, (group * E + first) * N)
-        for c in range(channels):
-            dD[group * E + first + c] = by_skip[c]
+            add_block(by_rate, channels, N, dA, (share * E + first) * N)
 
 
 @inlined
-def _recompute(u, dt, B, N, E, first, channels, start, stop, rates, h, decay, faded):
+def _recompute(u, dt, B, N, E, first, channels, start, stop, rate, h, decay, faded):
     """The chunk's decays, and what each leaves of the state before it, from the state `h` before the chunk."""
     for t in range(start, stop):
         for v in range(channels // LANES):
             at = t * E + first + v * LANES
+            prefetch(dt, at + E)
+            prefetch(u, at + E)
             d = load(dt, at)
             x = d * load(u, at)
             for n in range(N):
                 i = (v * N + n) * LANES
-                a = exp2(d * load(rates, i))
+                a = exp2(d * load(rate, i))
                 kept = a * load(h, i)
                 store(decay, (t - start) * VECTORS * N * LANES + i, a)
                 store(faded, (t - start) * VECTORS * N * LANES + i, kept)
-                store(h, i, kept + x * B[t * N + n])
+                store(h, i, kept + x * broadcast(B, t * N + n))
 
 
 @inlined
@@ -250,17 +256,18 @@ def _add(target, given):
 
 
 @inlined
-def _load_row(u, dt, g_out, D, at, first, channels, row, by_skip):
+def _load_row(u, dt, g_out, E, at, first, channels, row, by_skip):
     """One token's gy, x, (zeros for) dx and d dt, dt in `row`; D's gradient goes on."""
     for j in range(0, channels, LANES):
         d, now = load(dt, at + j), load(u, at + j)
         gy = load(g_out, at + j)
+        prefetch(g_out, at + j - E)
         store(row, j, gy)
         store(row, WIDTH + j, d * now)
         store(row, 2 * WIDTH + j, splat(_NOTHING))
         store(row, 3 * WIDTH + j, splat(_NOTHING))
         store(row, 4 * WIDTH + j, d)
-        store(by_skip, j, load(by_skip, j) + gy * now)
+        store(by_skip, first + j, load(by_skip, first + j) + gy * now)
 
 
 @inlined

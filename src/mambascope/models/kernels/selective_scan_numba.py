@@ -11,22 +11,24 @@ from numba import prange
 from torch import Tensor
 
 from mambascope.models.kernels.blocks import (
-    VECTORS,
     WIDTH,
+    blocked_rates,
     empty_flat,
     flat,
     read_block,
-    read_scaled_block,
-    segment_groups,
+    shares,
+    slots_of,
     write_block,
 )
 from mambascope.models.kernels.definition import ScanOutput
 from mambascope.models.kernels.jit import kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
-    LOG2_E,
+    broadcast,
     exp2,
     load,
+    prefetch,
+    splat,
     store,
 )
 from mambascope.sites.segments import Segments
@@ -53,13 +55,14 @@ def selective_scan(
     kept, flat_kept = empty_flat(len(keep), E, N)
     states, flat_states = empty_flat(len(u) if all_states else 0, E, N)
     _scan(
-        *(flat(x) for x in (u, dt, A, B, C, D, state)),
+        *(flat(x) for x in (u, dt, B, C, D, state)),
+        blocked_rates(A),
         N,
         segments.offsets,
-        segments.slots if state is not None else np.full_like(segments.slots, -1),
+        slots_of(segments, state),
         keep,
         np.searchsorted(keep, segments.offsets),
-        segment_groups(segments, E),
+        shares(segments, -(-E // WIDTH)),
         flat_out,
         flat_kept,
         flat_states,
@@ -68,16 +71,15 @@ def selective_scan(
 
 
 @kernel
-def _scan(u, dt, A, B, C, D, state, N, offsets, slots, keep, keep_from, groups, out, kept, states):
-    E = len(A) // N
-    count = len(groups) - 1
-    for job in prange(-(-E // WIDTH) * count):
-        first, group = job // count * WIDTH, job % count
-        channels = min(WIDTH, E - first)
-        rates = np.zeros(VECTORS * N * LANES, dtype=np.float32)
-        h = np.zeros(VECTORS * N * LANES, dtype=np.float32)
-        read_scaled_block(A, first * N, channels, N, rates, LOG2_E)
-        for s in range(groups[group], groups[group + 1]):
+def _scan(u, dt, B, C, D, state, rates, N, offsets, slots, keep, keep_from, bounds, out, kept, states):
+    E, size = len(u) // offsets[-1], WIDTH * N
+    blocks = len(rates) // size
+    for share in prange(len(bounds) - 1):
+        h = np.zeros(size, dtype=np.float32)
+        for pair in range(bounds[share], bounds[share + 1]):
+            s, block = pair // blocks, pair % blocks
+            first = block * WIDTH
+            channels = min(WIDTH, E - first)
             if slots[s] >= 0:
                 read_block(state, (slots[s] * E + first) * N, channels, N, h)
             else:
@@ -86,15 +88,18 @@ def _scan(u, dt, A, B, C, D, state, N, offsets, slots, keep, keep_from, groups, 
             for t in range(offsets[s], offsets[s + 1]):
                 for v in range(channels // LANES):
                     at = t * E + first + v * LANES
+                    prefetch(dt, at + E)
+                    prefetch(u, at + E)
                     d, now = load(dt, at), load(u, at)
-                    x, y = d * now, now * _NOTHING
+                    x, y = d * now, splat(_NOTHING)
                     if len(D):
                         y = load(D, first + v * LANES) * now
                     for n in range(N):
                         i = (v * N + n) * LANES
-                        new = exp2(d * load(rates, i)) * load(h, i) + x * B[t * N + n]
+                        a = exp2(d * load(rates, block * size + i))
+                        new = a * load(h, i) + x * broadcast(B, t * N + n)
                         store(h, i, new)
-                        y = y + new * C[t * N + n]
+                        y = y + new * broadcast(C, t * N + n)
                     store(out, at, y)
                 while k < keep_from[s + 1] and keep[k] == t:
                     write_block(h, channels, N, kept, (k * E + first) * N)

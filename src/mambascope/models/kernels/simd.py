@@ -130,6 +130,13 @@ def _emit_broadcast(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
     return _spread(builder, builder.load(builder.gep(data, [index])))
 
 
+def _emit_prefetch(builder: ir.IRBuilder, data: Any, index: Any) -> None:
+    where = builder.bitcast(builder.gep(data, [index]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [where.type, _INT, _INT, _INT])
+    function = builder.module.declare_intrinsic("llvm.prefetch", (where.type,), kind)
+    builder.call(function, [where, *(ir.Constant(_INT, value) for value in (0, 3, 1))])
+
+
 def _emit_store(builder: ir.IRBuilder, data: Any, index: Any, value: Any) -> None:
     builder.store(value, _where(builder, data, index)).align = 4
 
@@ -188,6 +195,7 @@ def _emit_max(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
 
 _index = types.intp
 load = _operation(vector, [None, _index], _emit_load)
+prefetch = _operation(types.void, [None, _index], _emit_prefetch)
 broadcast = _operation(vector, [None, _index], _emit_broadcast)
 store = _operation(types.void, [None, _index, vector], _emit_store)
 splat = _operation(vector, [types.float32], _spread)

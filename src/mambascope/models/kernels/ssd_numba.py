@@ -14,19 +14,16 @@ Shapes: u (tokens, H, P); dt (tokens, H); B, C (tokens, G, N); state (slots, H, 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numba import prange
 from torch import Tensor
 
-from mambascope.models.kernels.blocks import empty_flat, flat, rows
-from mambascope.models.kernels.definition import ScanOutput
+from mambascope.models.kernels.blocks import empty_flat, flat, rows, shares, slots_of
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
-from mambascope.models.kernels.simd import LANES, TINY, flushed, load, splat, store, total
+from mambascope.models.kernels.simd import LANES, TINY, flushed, load, prefetch, splat, store, total
 from mambascope.models.kernels.tiles import ROWS, multiply, transpose
 from mambascope.sites.segments import Segments
 
 PIECE = 128
-_PARTS = 16  # shares of the (head, segment) pairs, each with scratch memory of its own
 _NOTHING = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -100,17 +97,13 @@ def ssd_scan(
         G,
         N,
         slots_of(segments, state),
+        shares(segments, H),
         *(pieces.begin, pieces.of, pieces.kept, pieces.scores),
         scores,
         flat_out,
         flat_kept,
     )
     return out, kept
-
-
-def slots_of(segments: Segments, state: Tensor | None) -> np.ndarray:
-    """Each segment's slot, -1 everywhere if there is no carry."""
-    return segments.slots if state is not None else np.full_like(segments.slots, -1)
 
 
 def products(
@@ -167,6 +160,7 @@ def _scan(
     G,
     N,
     slots,
+    bounds,
     begin,
     pieces_of,
     piece_kept,
@@ -175,17 +169,17 @@ def _scan(
     out,
     kept,
 ):
-    size, count = P * N, len(slots)
+    size = P * N
     longest = 0
     for piece in range(len(begin) - 1):
         longest = max(longest, begin[piece + 1] - begin[piece])
-    for part in prange(_PARTS):
+    for share in prange(len(bounds) - 1):
         S = np.empty(size, dtype=np.float32)
         x = np.empty(longest * P, dtype=np.float32)
         w = np.empty(longest * row_length(longest), dtype=np.float32)
         decay, fades = np.empty(longest, dtype=np.float32), np.empty(longest + LANES, dtype=np.float32)
-        for job in range(part * H * count // _PARTS, (part + 1) * H * count // _PARTS):
-            head, s = job // count, job % count
+        for pair in range(bounds[share], bounds[share + 1]):
+            s, head = pair // H, pair % H
             g = head * G // H
             source, at = S, 0  # where the state lies: in the carry, or where the last piece left it
             live = slots[s] >= 0
@@ -199,7 +193,7 @@ def _scan(
                 if piece_kept[piece] >= 0:
                     target, to = kept, (piece_kept[piece] * H + head) * size
                 goes_on = piece_kept[piece] >= 0 or piece + 1 < pieces_of[s + 1]
-                _decays(dt, A, H, head, first, q, decay)
+                decays_of(dt, A, H, head, first, q, decay)
                 _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out)
                 if q == 1 and goes_on:
                     a = decay[0]
@@ -213,7 +207,7 @@ def _scan(
                     weigh(scores, scores_from, decay, q, fades, w)
                     _mix_within(w, x, q, P, out, out_at, H * P)
                     if goes_on:
-                        whole = _fade(decay, x, q, P)
+                        whole = fade(decay, x, q, P)
                         _next_state(
                             *(source, at, live, whole, x, B, B_at, B_step, P, N, q, target, to)
                         )
@@ -221,7 +215,7 @@ def _scan(
 
 
 @inlined
-def _decays(dt, A, H, head, first, q, decay):
+def decays_of(dt, A, H, head, first, q, decay):
     """a_t of a piece."""
     for t in range(q):
         decay[t] = flushed_product(np.exp(dt[(first + t) * H + head] * A[head]), _ONE)
@@ -234,6 +228,8 @@ def _load_inputs(u, u_step, dt, D, H, P, head, first, q, x, out):
         d = dt[(first + t) * H + head]
         for p in range(0, P, LANES):
             now = load(u, (first + t) * u_step + head * P + p)
+            prefetch(u, (first + t) * u_step + (head + 1) * P + p)  # the next head's turn is next
+            prefetch(out, ((first + t) * H + head + 1) * P + p)
             store(x, t * P + p, now * d)
             skip = splat(_NOTHING)
             if len(D):
@@ -306,7 +302,7 @@ def _mix_within(w, x, q, P, out, out_at, out_step):
 
 
 @inlined
-def _fade(decay, x, q, P):
+def fade(decay, x, q, P):
     """x_s times what is left of it at the end of the piece; what is left then of the state before the piece."""
     left = _ONE
     for t in range(q - 1, -1, -1):

@@ -1,0 +1,71 @@
+"""`mambascope models`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mambascope.cli.main import run
+from mambascope.cli.models import flat, shown
+
+FIGURES = {"parameters": 2650112, "recall": {"seen_exact": 0.981, "unseen_exact": 0.87}}
+
+
+@pytest.fixture
+def bundled(monkeypatch, tmp_path: Path) -> Path:
+    """An installation with two models, of which one has figures and one is missing."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.json").write_text("{}")
+    (tmp_path / "here" / "figures.json").write_text(json.dumps(FIGURES))
+    names = {"here": "a model", "gone": "another"}
+    monkeypatch.setattr("mambascope.models.bundled.BUNDLED", names)
+    monkeypatch.setattr("mambascope.models.bundled.__file__", str(tmp_path / "__init__.py"))
+    return tmp_path
+
+
+def test_each_bundled_model_is_listed_with_its_figures(bundled, capsys):
+    assert run(["models"]) == 0
+    told = capsys.readouterr().out
+    assert "here  a model" in told
+    assert "gone  another (not in this installation)" in told
+    assert "recall seen exact" in told
+    assert "98.1%" in told
+    assert "2,650,112" in told
+
+
+def test_what_else_can_be_loaded_is_named(capsys):
+    assert run(["models"]) == 0
+    told = capsys.readouterr().out
+    for word in ("Hugging Face hub id", "GGUF", "mamba2", "falcon_mamba", "gpt_neox", "llama"):
+        assert word in told
+
+
+def test_json_is_one_object_with_the_same_content(bundled, capsys):
+    assert run(["models", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bundled"]["gone"] == {"description": "another", "installed": False, "figures": {}}
+    assert told["bundled"]["here"]["figures"] == {
+        "parameters": 2650112,
+        "recall seen exact": 0.981,
+        "recall unseen exact": 0.87,
+    }
+    assert "mamba2" in told["others"]["model_types"]
+
+
+def test_nested_figures_get_one_name_each():
+    assert flat({"a": {"b_c": {"d": 1}}, "e": 2}) == {"a b c d": 1, "e": 2}
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (0.5, "50.0%"),
+        (12345, "12,345"),
+        (3.14159, "3.142"),
+        ("3e-3", "3e-3"),
+        (None, ""),
+        (True, "True"),
+    ],
+)
+def test_shares_are_shown_as_per_cent_and_counts_as_counts(figure, text: str):
+    assert shown(figure) == text
