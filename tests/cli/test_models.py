@@ -8,7 +8,12 @@ import pytest
 from mambascope.cli.main import run
 from mambascope.cli.models import flat, shown
 
-FIGURES = {"parameters": 2650112, "recall": {"seen_exact": 0.981, "unseen_exact": 0.87}}
+FIGURES = {
+    "parameters": 2650112,
+    "commonest_answer": 0.12,
+    "seen": {"n": 800, "exact": [0.981, 0.97, 0.99]},
+    "unseen_by_relation": {"capital": 0.9},
+}
 
 
 @pytest.fixture
@@ -28,9 +33,11 @@ def test_each_bundled_model_is_listed_with_its_figures(bundled, capsys):
     told = capsys.readouterr().out
     assert "here  a model" in told
     assert "gone  another (not in this installation)" in told
-    assert "recall seen exact" in told
-    assert "98.1%" in told
-    assert "2,650,112" in told
+    lines = [" ".join(line.split()) for line in told.splitlines()]
+    assert "parameters 2,650,112" in lines
+    assert "commonest answer 12.0%" in lines
+    assert "seen exact 98.1% (97.0 to 99.0)" in lines
+    assert "capital" not in told
 
 
 def test_what_else_can_be_loaded_is_named(capsys):
@@ -44,11 +51,7 @@ def test_json_is_one_object_with_the_same_content(bundled, capsys):
     assert run(["models", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["bundled"]["gone"] == {"description": "another", "installed": False, "figures": {}}
-    assert told["bundled"]["here"]["figures"] == {
-        "parameters": 2650112,
-        "recall seen exact": 0.981,
-        "recall unseen exact": 0.87,
-    }
+    assert told["bundled"]["here"]["figures"] == FIGURES
     assert "mamba2" in told["others"]["model_types"]
 
 
@@ -61,10 +64,10 @@ def test_nested_figures_get_one_name_each():
     [
         (0.5, "50.0%"),
         (12345, "12,345"),
-        (3.14159, "3.142"),
+        ([0.5, 0.25, 0.75], "50.0% (25.0 to 75.0)"),
+        (3.5, "3.5"),
         ("3e-3", "3e-3"),
         (None, ""),
-        (True, "True"),
     ],
 )
 def test_shares_are_shown_as_per_cent_and_counts_as_counts(figure, text: str):

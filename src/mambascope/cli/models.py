@@ -12,6 +12,7 @@ SOURCES = (
     "a folder in the layout of transformers (safetensors or .bin) or of state-spaces/mamba",
     "a GGUF file (needs the extra `gguf`)",
 )
+TOO_MANY = ("unseen_by_relation",)  # for the model card and for --json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def bundled_models() -> dict[str, dict[str, Any]]:
             path = bundled_folder(name) / "figures.json"
             installed = True
             if path.is_file():
-                figures = flat(json.loads(path.read_text(encoding="utf-8")))
+                figures = json.loads(path.read_text(encoding="utf-8"))
         except ModelError:
             installed = False
         found[name] = {"description": description, "installed": installed, "figures": figures}
@@ -70,7 +71,7 @@ def loadable_types() -> list[str]:
 
 
 def flat(figures: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested figures with one name each: {"recall": {"seen": 0.98}} gives {"recall seen": 0.98}."""
+    """Nested figures with one name each: {"seen": {"exact": 0.98}} gives {"seen exact": 0.98}."""
     found: dict[str, Any] = {}
     for name, value in figures.items():
         label = f"{before}{name}".replace("_", " ")
@@ -78,23 +79,27 @@ def flat(figures: dict[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _figures_table(bundled: dict[str, dict[str, Any]]) -> "Table":
-    """One row per figure, one column per model."""
-    from rich.table import Table
-
-    table = Table("", *bundled)
-    labels = dict.fromkeys(label for model in bundled.values() for label in model["figures"])
-    for label in labels:
-        table.add_row(label, *(shown(model["figures"].get(label)) for model in bundled.values()))
-    return table
-
-
 def shown(figure: Any) -> str:
-    """A share as per cent, a count with thousands set apart."""
-    if figure is None:
-        return ""
+    """A share as per cent, [share, low, high] with its interval, a count with thousands set apart."""
+    if isinstance(figure, list) and len(figure) == 3:
+        share, low, high = (100 * value for value in figure)
+        return f"{share:.1f}% ({low:.1f} to {high:.1f})"
     if isinstance(figure, float) and 0 <= figure <= 1:
         return f"{figure:.1%}"
     if isinstance(figure, int) and not isinstance(figure, bool):
         return f"{figure:,}"
-    return f"{figure:.4g}" if isinstance(figure, float) else str(figure)
+    return "" if figure is None else str(figure)
+
+
+def _figures_table(bundled: dict[str, dict[str, Any]]) -> "Table":
+    """One row per figure, one column per model."""
+    from rich.table import Table
+
+    figures = [
+        flat({name: value for name, value in model["figures"].items() if name not in TOO_MANY})
+        for model in bundled.values()
+    ]
+    table = Table("", *bundled, box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for label in dict.fromkeys(label for own in figures for label in own):
+        table.add_row(label, *(shown(own.get(label)) for own in figures))
+    return table

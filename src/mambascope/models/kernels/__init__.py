@@ -9,7 +9,7 @@ from mambascope.models.kernels.dispatch import (
     softplus_bias,
     ssd_scan,
 )
-from mambascope.models.kernels.linear import linear
+from mambascope.models.kernels.linear import linear, release_packed_weights
 
 __all__ = [
     "ScanOutput",
@@ -17,6 +17,7 @@ __all__ = [
     "conv_carry",
     "gate",
     "linear",
+    "release_packed_weights",
     "rms_norm",
     "selective_scan",
     "softplus_bias",

@@ -111,23 +111,35 @@ def gate(
     out: Float[Tensor, "tokens ..."], z: Float[Tensor, "tokens ..."]
 ) -> Float[Tensor, "tokens ..."]:
     """out * silu(z)."""
-    return out * F.silu(z)
+    if not _worth_fusing((out, z)):
+        return out * F.silu(z)
+    from mambascope.models.kernels import elementwise_numba
+
+    return elementwise_numba.gate(out.flatten(1), z.flatten(1)).view(out.shape)
 
 
 def softplus_bias(
     x: Float[Tensor, "tokens E"], bias: Float[Tensor, " E"] | None
 ) -> Float[Tensor, "tokens E"]:
     """softplus(x + bias)."""
-    return F.softplus(x if bias is None else x + bias)
+    if not _worth_fusing((x, bias)):
+        return F.softplus(x if bias is None else x + bias)
+    from mambascope.models.kernels import elementwise_numba
+
+    return elementwise_numba.softplus_bias(x, bias)
 
 
 def rms_norm(
     x: Float[Tensor, "tokens D"], weight: Float[Tensor, " D"], eps: float
 ) -> Float[Tensor, "tokens D"]:
     """x / sqrt(mean(x^2) + eps) * weight, computed in float32 for half precision, in the weight's dtype."""
-    wide = x.to(_wide_dtype(x))
-    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (weight * normed).to(weight.dtype)
+    if not _worth_fusing((x, weight)):
+        wide = x.to(_wide_dtype(x))
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        return (weight * normed).to(weight.dtype)
+    from mambascope.models.kernels import elementwise_numba
+
+    return elementwise_numba.rms_norm(x, weight, eps)
 
 
 def _scan_padded(
@@ -195,6 +207,14 @@ def _fused(tensors: Sequence[Tensor | None]) -> bool:
     given = [x for x in tensors if x is not None]
     on_cpu = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in given)
     return on_cpu and os.environ.get("MAMBASCOPE_KERNELS") != "definition"
+
+
+def _worth_fusing(tensors: Sequence[Tensor | None]) -> bool:
+    """True if one pass in Numba computes this faster than PyTorch's operators one by one."""
+    x = tensors[0]
+    assert x is not None
+    large = x.ndim > 1 and x.numel() >= _SMALL and x[0].numel() % LANES == 0
+    return large and _fused(tensors) and not needs_gradients(tensors)
 
 
 def _wide_dtype(x: Tensor) -> torch.dtype:

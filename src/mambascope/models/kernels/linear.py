@@ -1,12 +1,172 @@
-"""Matrix products on the fastest backend at hand (first version: PyTorch's own)."""
+"""Matrix products: the one owner of the choice between PyTorch's own and oneDNN with a packed weight.
 
+In float32 on CPU PyTorch's `F.linear` goes through MKL, which on some processors reaches a fraction of their speed; the
+operators that PyTorch's compiler emits (`mkldnn._reorder_linear_weight`, `_linear_pointwise`) reach oneDNN, float32 all the
+way. Which is faster depends on the machine and on the number of rows: measured once per process and class of row counts
+(some milliseconds each), or set by MAMBASCOPE_LINEAR=mkl or onednn. Where gradients are needed, for other dtypes and
+devices, and where the operators are missing, it is always `F.linear`.
+
+A packed weight is a second copy: where oneDNN is chosen, the weights in use take twice their memory. The copy goes when
+the weight goes, is made anew when the weight changes, and `release_packed_weights` drops them all. A change is seen by the
+weight's version counter, which every in-place operation raises, training steps included; an edit through `.data` does
+not, so a sample of the numbers is compared as well. Edits of a few numbers should go through `torch.no_grad()` instead.
+"""
+
+import os
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from mambascope.errors import ConfigError
+
+_CLASSES = (1, 16, 128)  # rows: one token, the decoding of a batch, whole prompts
+_WORTH_A_COPY = 1.15  # how much faster oneDNN must be
+_SAMPLE = 128
+
 
 def linear(
-    x: Float[Tensor, "tokens I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None = None
+    x: Float[Tensor, "tokens I"],
+    weight: Float[Tensor, "O I"],
+    bias: Float[Tensor, " O"] | None = None,
 ) -> Float[Tensor, "tokens O"]:
     """x weight^T + bias."""
-    return F.linear(x, weight, bias)
+    if not (_can_pack(x, weight, bias) and _use_onednn(len(x))):
+        return F.linear(x, weight, bias)
+    return _pointwise(x, _packed(weight), bias)
+
+
+def release_packed_weights() -> None:
+    """Forget all packed copies; the next products make those anew that they need."""
+    _copies.clear()
+
+
+def packed_bytes() -> int:
+    """The memory that packed copies take now."""
+    return sum(copy.bytes for copy in _copies.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Copy:
+    """A packed weight, with what tells whether it is still that of the weight."""
+
+    of: "weakref.ref[Tensor]"
+    version: int
+    address: int
+    sample: np.ndarray
+    seen: bytes
+    packed: Tensor
+    bytes: int
+
+    def fits(self, weight: Tensor) -> bool:
+        """True if the weight has not changed since it was packed."""
+        return (
+            self.of() is weight
+            and self.version == weight._version
+            and self.address == weight.data_ptr()
+            and self.sample.tobytes() == self.seen
+        )
+
+
+_copies: dict[int, _Copy] = {}
+
+
+def _can_pack(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    plain = (
+        x.dtype == weight.dtype == torch.float32
+        and x.device.type == weight.device.type == "cpu"
+        and x.ndim == 2
+        and len(x) > 0
+        and not weight.is_inference()
+    )
+    if not plain or not torch.is_grad_enabled():
+        return plain
+    return not (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
+
+
+def _packed(weight: Tensor) -> Tensor:
+    copy = _copies.get(id(weight))
+    if copy is None or not copy.fits(weight):
+        copy = _copies[id(weight)] = _pack(weight)
+    return copy.packed
+
+
+def _pack(weight: Tensor) -> _Copy:
+    key = id(weight)
+    plain = weight.detach()
+    sample = plain.reshape(-1).numpy()[:: max(1, weight.numel() // _SAMPLE)]
+    return _Copy(
+        of=weakref.ref(weight, lambda gone: _forget(key, gone)),
+        version=weight._version,
+        address=weight.data_ptr(),
+        sample=sample,
+        seen=sample.tobytes(),
+        packed=_reorder(plain),
+        bytes=weight.numel() * weight.element_size(),
+    )
+
+
+def _forget(key: int, gone: "weakref.ref[Tensor]") -> None:
+    """Drop the copy of a weight that died, unless its key belongs to another weight by now."""
+    if key in _copies and _copies[key].of is gone:
+        del _copies[key]
+
+
+def _use_onednn(rows: int) -> bool:
+    wanted = os.environ.get("MAMBASCOPE_LINEAR", "")
+    if wanted not in ("", "mkl", "onednn"):
+        raise ConfigError(f"MAMBASCOPE_LINEAR is {wanted!r}; it must be mkl or onednn, or unset")
+    if wanted == "mkl" or not _operators_exist():
+        return False
+    return wanted == "onednn" or _onednn_is_faster(min(_CLASSES, key=lambda c: abs(np.log(rows / c))))
+
+
+@cache
+def _operators_exist() -> bool:
+    """True if this PyTorch has the operators and they work on this machine."""
+    try:
+        weight = torch.ones(16, 16)
+        return bool((_pointwise(torch.ones(2, 16), _reorder(weight), None) == 16).all())
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+
+
+@cache
+def _onednn_is_faster(rows: int) -> bool:
+    with torch.no_grad():
+        x, weight = torch.randn(rows, 768), torch.randn(1536, 768)
+        packed = _reorder(weight)
+        mkl, onednn = _best_times(
+            lambda: F.linear(x, weight), lambda: _pointwise(x, packed, None), seconds=0.03
+        )
+    return onednn * _WORTH_A_COPY < mkl
+
+
+def _best_times(*calls: Callable[[], Any], seconds: float) -> list[float]:
+    """The shortest time of each call, taken in turn so that a busy machine disturbs all alike."""
+    best = [float("inf")] * len(calls)
+    for call in calls:
+        call()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or float("inf") in best:
+        for i, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[i] = min(best[i], time.perf_counter() - start)
+    return best
+
+
+def _reorder(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, 64)
+
+
+def _pointwise(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), packed, bias, "none", [], "")

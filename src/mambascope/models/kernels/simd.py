@@ -6,6 +6,7 @@ and sums may be fused; nothing is assumed about NaN or infinity, so a NaN that c
 
 `exp2`: 2^x = 2^k p(r), k the nearest integer, r in [-1/2, 1/2], p(r) = 1 + r q(r), a minimax fit of degree 6 (error
 about one unit in the last place); 0 from x = -127 down, infinity from x = 128 up.
+`exp`: the same after a reduction by ln 2 in two parts, so that large arguments lose nothing.
 `log1p`: for 0 <= x <= 1, 2 atanh(s) with s = x / (2 + x), an odd minimax fit of degree 9: accurate near 0 as well.
 `flushed`: lanes below `TINY` become 0. Decays run through the subnormal numbers on their way to 0, where every operation
 takes a hundred times as long.
@@ -43,6 +44,7 @@ _EXP2_TERMS = (
     0.0013398873852565885,
     0.00015353361959569156,
 )
+_LN_2_PARTS = (0.693359375, -2.12194440e-4)  # k times the first is exact
 _LOG1P_TERMS = (
     2.0,
     0.6666631698608398,
@@ -173,9 +175,24 @@ def _emit_exp2(builder: ir.IRBuilder, x: Any) -> Any:
     x = _emit_clamp(builder, x, -127.0, 128.0)
     rounded = builder.fadd(x, _constant(_ROUND))
     r = builder.fsub(x, builder.fsub(rounded, _constant(_ROUND)))
+    return _emit_scaled(builder, _emit_polynomial(builder, r, _EXP2_TERMS), rounded)
+
+
+def _emit_exp(builder: ir.IRBuilder, x: Any) -> Any:
+    x = _emit_clamp(builder, x, -88.0, 89.0)
+    rounded = builder.fadd(builder.fmul(x, _constant(LOG2_E)), _constant(_ROUND))
+    k = builder.fsub(rounded, _constant(_ROUND))
+    for part in _LN_2_PARTS:
+        x = builder.fsub(x, builder.fmul(k, _constant(part), flags=_FUSED), flags=_FUSED)
+    r = builder.fmul(x, _constant(LOG2_E))
+    return _emit_scaled(builder, _emit_polynomial(builder, r, _EXP2_TERMS), rounded)
+
+
+def _emit_scaled(builder: ir.IRBuilder, value: Any, rounded: Any) -> Any:
+    """Value times 2^k, where the lowest bits of `rounded` hold k + 127."""
     shift = ir.Constant(_INTS, [23] * LANES)
     scale = builder.bitcast(builder.shl(builder.bitcast(rounded, _INTS), shift), _FLOATS)
-    return builder.fmul(_emit_polynomial(builder, r, _EXP2_TERMS), scale, flags=_FUSED)
+    return builder.fmul(value, scale, flags=_FUSED)
 
 
 def _emit_log1p(builder: ir.IRBuilder, x: Any) -> Any:
@@ -200,6 +217,7 @@ broadcast = _operation(vector, [None, _index], _emit_broadcast)
 store = _operation(types.void, [None, _index, vector], _emit_store)
 splat = _operation(vector, [types.float32], _spread)
 total = _operation(types.float32, [vector], _emit_total)
+exp = _operation(vector, [vector], _emit_exp)
 exp2 = _operation(vector, [vector], _emit_exp2)
 log1p = _operation(vector, [vector], _emit_log1p)
 flushed = _operation(vector, [vector], _emit_flush)
@@ -234,4 +252,4 @@ for _symbol, _emit in _ARITHMETIC.items():
 @inlined
 def sigmoid(x):
     """1 / (1 + exp(-x))."""
-    return _ONE / (exp2(x * -LOG2_E) + _ONE)
+    return _ONE / (exp(x * -_ONE) + _ONE)

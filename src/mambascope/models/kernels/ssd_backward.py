@@ -197,8 +197,8 @@ def _adjoint(
                 _load_piece(u, u_step, dt, g_out, H, P, head, first, q, x, gy)
                 weigh(scores, scores_from, decay, q, fades, w)
                 _by_products(x, gy, q, P, turned, M)
-                _by_decays(w, M, decay, q, fades, columns, by_log, by_scores, by_scores_from)
                 _by_inputs(w, gy, q, P, dx)
+                _by_decays(w, M, decay, q, fades, columns, by_log, by_scores, by_scores_from)
                 if len(heads_B):
                     heads_B[heads_at : heads_at + q * N] = _NOTHING
                     heads_C[heads_at : heads_at + q * N] = _NOTHING
@@ -265,6 +265,7 @@ def _by_decays(w, M, decay, q, fades, columns, by_log, by_scores, at):
     columns[:] = _NOTHING
     for t in range(q):
         next_row(fades, decay[t], t)
+        w[t * wide + t] = _NOTHING  # no decay lies between a token and itself
         row = splat(_NOTHING)
         for s in range(0, wide, LANES):
             by_score = splat(_NOTHING)

@@ -1,0 +1,92 @@
+"""What is left between the products, each in one pass over memory: gate, softplus, RMS norm; CPU, float32, no gradients.
+
+    gate: out z sigmoid(z)      softplus: max(x, 0) + log1p(exp(-|x|)), x already with its bias
+    RMS norm: x / sqrt(mean(x^2) + eps) * weight (Zhang & Sennrich 2019)
+
+Mirrors the PyTorch expressions in dispatch.py. Shapes: (tokens, width), width a multiple of LANES; z and x may be column
+slices of wider tensors.
+"""
+
+import numpy as np
+from numba import prange
+from torch import Tensor
+
+from mambascope.models.kernels.blocks import SHARES, empty_flat, flat, rows
+from mambascope.models.kernels.jit import kernel, use_torch_threads
+from mambascope.models.kernels.simd import (
+    LANES,
+    exp,
+    load,
+    log1p,
+    maximum,
+    sigmoid,
+    splat,
+    store,
+    total,
+)
+
+_NOTHING = np.float32(0.0)
+_ONE = np.float32(1.0)
+
+
+def gate(out: Tensor, z: Tensor) -> Tensor:
+    """out * silu(z)."""
+    use_torch_threads()
+    gated, flat_gated = empty_flat(*out.shape)
+    _gate(*rows(out), *rows(z), out.shape[1], flat_gated)
+    return gated
+
+
+def softplus_bias(x: Tensor, bias: Tensor | None) -> Tensor:
+    """softplus(x + bias)."""
+    use_torch_threads()
+    out, flat_out = empty_flat(*x.shape)
+    _softplus(*rows(x), flat(bias), x.shape[1], flat_out)
+    return out
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight."""
+    use_torch_threads()
+    out, flat_out = empty_flat(*x.shape)
+    _rms_norm(*rows(x), flat(weight), np.float32(eps), flat_out)
+    return out
+
+
+@kernel
+def _gate(out, out_step, z, z_step, width, gated):
+    tokens = len(gated) // width
+    for share in prange(SHARES):
+        for t in range(share * tokens // SHARES, (share + 1) * tokens // SHARES):
+            for e in range(0, width, LANES):
+                by = load(z, t * z_step + e)
+                store(gated, t * width + e, load(out, t * out_step + e) * (by * sigmoid(by)))
+
+
+@kernel
+def _softplus(x, x_step, bias, width, out):
+    tokens = len(out) // width
+    for share in prange(SHARES):
+        zero = splat(_NOTHING)
+        for t in range(share * tokens // SHARES, (share + 1) * tokens // SHARES):
+            for e in range(0, width, LANES):
+                now = load(x, t * x_step + e)
+                if len(bias):
+                    now = now + load(bias, e)
+                small = exp(zero - maximum(now, zero - now))
+                store(out, t * width + e, maximum(now, zero) + log1p(small))
+
+
+@kernel
+def _rms_norm(x, x_step, weight, eps, out):
+    width = len(weight)
+    tokens = len(out) // width
+    for share in prange(SHARES):
+        for t in range(share * tokens // SHARES, (share + 1) * tokens // SHARES):
+            squares = splat(_NOTHING)
+            for e in range(0, width, LANES):
+                now = load(x, t * x_step + e)
+                squares = squares + now * now
+            scale = _ONE / np.sqrt(total(squares) / np.float32(width) + eps)
+            for e in range(0, width, LANES):
+                store(out, t * width + e, load(x, t * x_step + e) * scale * load(weight, e))
