@@ -60,6 +60,7 @@ def test_transformers_loads_a_saved_model_to_the_same_logits(kind, tmp_path):
     "config",
     [
         MAMBA1,
+        MAMBA1.model_copy(update={"d_inner": 20}),
         MAMBA1.model_copy(update={"bcdt_norm_eps": 1e-4, "tie_embeddings": False}),
         MAMBA2.model_copy(update={"dt_limit": (0.05, 0.2), "eos_ids": (1, 2)}),
         MAMBA2.model_copy(update={"n_groups": 1, "norm_scope": "width"}),
@@ -131,7 +132,7 @@ REFUSED = {
         "the mamba2 layout cannot say gated_norm = None; it is always 'after_gate'",
     ),
     "odd width": (
-        MAMBA1.model_copy(update={"d_inner": 20}),
+        MAMBA2.model_copy(update={"d_inner": 20, "head_dim": 5}),
         "needs a d_inner that is a multiple of d_model, but they are 20 and 8",
     ),
     "mixed": (

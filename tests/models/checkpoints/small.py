@@ -63,6 +63,10 @@ REFERENCES: dict[str, Callable[[], PreTrainedModel]] = {
         MambaConfig(**MAMBA, tie_word_embeddings=False, use_bias=True, use_conv_bias=False)
     ),
     "falcon_mamba": lambda: FalconMambaForCausalLM(FalconMambaConfig(**MAMBA, mixer_rms_eps=1e-4)),
+    # As the released Falcon-Mamba 7B: `expand` says 16, and `intermediate_size` overrules it.
+    "falcon_mamba-narrow": lambda: FalconMambaForCausalLM(
+        FalconMambaConfig(**MAMBA, expand=16, intermediate_size=36, tie_word_embeddings=False)
+    ),
     "mamba2": lambda: Mamba2ForCausalLM(Mamba2Config(**MAMBA2, n_groups=2)),
     "mamba2-limited": lambda: Mamba2ForCausalLM(
         Mamba2Config(
@@ -100,7 +104,9 @@ LENGTHS = (1, 4, 17)
 
 def reference(kind: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    return shake(REFERENCES[kind]())
+    model = REFERENCES[kind]()
+    shake(model)
+    return model
 
 
 def prompts() -> list[list[int]]:

@@ -73,7 +73,7 @@ def test_config_translates_both_ways(kind):
     for word, value in again.items():
         if word == "rope_parameters":
             assert value == disk[word] | {k: v for k, v in value.items() if k not in disk[word]}
-        elif word != "time_step_limit" and disk.get(word) is not None:
+        elif word not in ("time_step_limit", "expand") and disk.get(word) is not None:
             assert value == disk[word], word
 
 
@@ -166,7 +166,7 @@ def test_older_words_for_rotary_positions_are_read(words, theta, turned):
     disk = {"hidden_size": 32, "num_attention_heads": 2, **words}
     config = TRANSFORMERS["gpt_neox"].config_from_disk(disk)
     assert (config.rope_theta, config.rotary_dim) == (theta, turned)
-    reference = transformers.GPTNeoXConfig(**disk).rope_parameters
+    reference = dict(transformers.GPTNeoXConfig(**disk).rope_parameters or {})
     assert reference["rope_theta"] == theta
     assert reference["partial_rotary_factor"] * 16 == turned
 

@@ -12,7 +12,6 @@ from mambascope.models.checkpoints.format import (
     DiskConfig,
     DiskFormat,
     runs_only,
-    whole_multiple,
     writes_only,
 )
 from mambascope.models.checkpoints.transformers_words import eos_ids, eos_token_id
@@ -59,7 +58,7 @@ FALCON_DEFAULTS: dict[str, Any] = DEFAULTS | {"mixer_rms_eps": 1e-6}
 
 
 def mamba_config_from_disk(disk: DiskConfig) -> Mamba1Config:
-    """Our configuration; transformers derives d_inner from `expand`, whatever else config.json says."""
+    """Our configuration. `expand` counts only where `intermediate_size` is not given (Falcon-Mamba 7B has both)."""
     d = DEFAULTS | dict(disk)
     runs_only(d, hidden_act="silu")
     rank = d["time_step_rank"]
@@ -71,7 +70,7 @@ def mamba_config_from_disk(disk: DiskConfig) -> Mamba1Config:
         tie_embeddings=d["tie_word_embeddings"],
         eos_ids=eos_ids(d),
         residual_in_fp32=d["residual_in_fp32"],
-        d_inner=int(d["expand"] * d["hidden_size"]),
+        d_inner=d.get("intermediate_size") or int(d["expand"] * d["hidden_size"]),
         d_state=d["state_size"],
         d_conv=d["conv_kernel"],
         dt_rank=math.ceil(d["hidden_size"] / 16) if rank == "auto" else rank,
@@ -89,18 +88,18 @@ def falcon_config_from_disk(disk: DiskConfig) -> Mamba1Config:
 def mamba_config_to_disk(config: Mamba1Config) -> dict[str, Any]:
     """config.json of a Mamba-1; ModelError for one with norms of B, C and dt."""
     writes_only("mamba", config, bcdt_norm_eps=None)
-    return {"model_type": "mamba", **_shared_to_disk("mamba", config)}
+    return {"model_type": "mamba", **_shared_to_disk(config)}
 
 
 def falcon_config_to_disk(config: Mamba1Config) -> dict[str, Any]:
     """config.json of a Falcon-Mamba; needs `bcdt_norm_eps`."""
     if config.bcdt_norm_eps is None:
         raise ModelError("the falcon_mamba layout needs bcdt_norm_eps")
-    shared = _shared_to_disk("falcon_mamba", config)
+    shared = _shared_to_disk(config)
     return {"model_type": "falcon_mamba", **shared, "mixer_rms_eps": config.bcdt_norm_eps}
 
 
-def _shared_to_disk(layout: str, config: Mamba1Config) -> dict[str, Any]:
+def _shared_to_disk(config: Mamba1Config) -> dict[str, Any]:
     return {
         "num_hidden_layers": config.n_layers,
         "hidden_size": config.d_model,
@@ -109,7 +108,7 @@ def _shared_to_disk(layout: str, config: Mamba1Config) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_embeddings,
         "eos_token_id": eos_token_id(config),
         "residual_in_fp32": config.residual_in_fp32,
-        "expand": whole_multiple(layout, config),
+        "expand": max(1, config.d_inner // config.d_model),
         "intermediate_size": config.d_inner,
         "state_size": config.d_state,
         "conv_kernel": config.d_conv,
