@@ -99,7 +99,9 @@ def products_of(model: ms.LanguageModel, tokens: int) -> list[Callable[[], Any]]
 
 @torch.no_grad()
 def forward_table(layers: int, repeats: int) -> None:
-    print("| case | ours | transformers | times faster (goal) | products | share (goal) | largest gap |")
+    print(
+        "| case | ours | transformers | times faster (goal) | products | share (goal) | largest gap |"
+    )
     print("|---|---|---|---|---|---|---|")
     models: dict[str, tuple[nn.Module, ms.LanguageModel]] = {}
     for architecture, rows, steps in CASES:

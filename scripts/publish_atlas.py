@@ -24,7 +24,7 @@ from mambascope.data.recall import (
 from mambascope.models import bundled
 from mambascope.models.language_model import LanguageModel
 from mambascope.training.config import read_train_config
-from mambascope.training.recall import measure_recall
+from mambascope.training.recall import Recall, measure_recall
 
 PASSAGES = 500
 GROUPS = ("2", "5-7", "10-12")
@@ -45,26 +45,35 @@ def main() -> None:
 
 def measure(model: LanguageModel) -> dict[str, object]:
     """Every figure of the model card: shares with their 95 % Wilson intervals."""
+    unseen = unseen_questions()
+    recalled = recall_of(model, unseen)
     figures: dict[str, object] = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "facts": len(bundled_facts()),
-        "seen": shares(model, seen_questions()),
-        "unseen": shares(model, unseen_questions()),
+        "seen": shares(recall_of(model, seen_questions())),
+        "unseen": shares(recalled),
         "commonest_answer": commonest_answer_share(),
     }
     for hops in (1, 2):
         for group in GROUPS:
             questions = passage_questions(group, hops, count=PASSAGES)
-            figures[f"passages_{group}_hops_{hops}"] = shares(model, questions)
-    figures["unseen_by_relation"] = by_relation(model)
+            figures[f"passages_{group}_hops_{hops}"] = shares(recall_of(model, questions))
+    relations = np.array([q.group for q in unseen])
+    figures["unseen_by_relation"] = {
+        str(r): round(float(recalled.exact[relations == r].mean()), 3) for r in np.unique(relations)
+    }
     return figures
 
 
-def shares(model: LanguageModel, questions: list[RecallQuestion]) -> dict[str, object]:
-    """First-token and whole-answer hits on these questions."""
-    recall = measure_recall(model, [(q.prompt, q.answer) for q in questions])
+def recall_of(model: LanguageModel, questions: list[RecallQuestion]) -> Recall:
+    """Ask all of these questions."""
+    return measure_recall(model, [(q.prompt, q.answer) for q in questions])
+
+
+def shares(recall: Recall) -> dict[str, object]:
+    """First-token and whole-answer hits, as shares."""
     return {
-        "n": len(questions),
+        "n": len(recall.exact),
         "first_token": share(recall.first_token),
         "exact": share(recall.exact),
     }
@@ -76,19 +85,13 @@ def share(hits: np.ndarray) -> list[float]:
     return [round(float(x), 4) for x in (hits.mean(), interval.low, interval.high)]
 
 
-def by_relation(model: LanguageModel) -> dict[str, float]:
-    """Whole-answer share on unseen phrasings, per relation."""
-    questions = unseen_questions()
-    exact = measure_recall(model, [(q.prompt, q.answer) for q in questions]).exact
-    groups = np.array([q.group for q in questions])
-    return {str(g): round(float(exact[groups == g].mean()), 3) for g in np.unique(groups)}
-
-
 def model_card(name: str, figures: dict) -> str:
     """The README of the model."""
     config = read_train_config(Path("configs") / f"{name}.yaml")
     rows = "\n".join(_row(label, figures[key]) for label, key in _table())
-    relations = "\n".join(f"| {r} | {100 * x:.1f} % |" for r, x in figures["unseen_by_relation"].items())
+    relations = "\n".join(
+        f"| {r} | {100 * x:.1f} % |" for r, x in figures["unseen_by_relation"].items()
+    )
     return f"""# {name}
 
 A {config.model.architecture} language model of {figures["parameters"]:,} parameters and {config.model.n_layers} layers that
@@ -119,14 +122,18 @@ Licence: MIT for the weights; the facts and texts they were trained on are liste
 def _table() -> list[tuple[str, str]]:
     rows = [("facts, seen phrasing", "seen"), ("facts, unseen phrasing", "unseen")]
     for hops, words in ((1, "one step"), (2, "two steps")):
-        rows += [(f"passage of {g} statements, {words}", f"passages_{g}_hops_{hops}") for g in GROUPS]
+        rows += [
+            (f"passage of {g} statements, {words}", f"passages_{g}_hops_{hops}") for g in GROUPS
+        ]
     return rows
 
 
 def _row(label: str, figure: dict) -> str:
     exact, low, high = (100 * x for x in figure["exact"])
     first = 100 * figure["first_token"][0]
-    return f"| {label} | {figure['n']:,} | {first:.1f} % | {exact:.1f} % ({low:.1f} to {high:.1f}) |"
+    return (
+        f"| {label} | {figure['n']:,} | {first:.1f} % | {exact:.1f} % ({low:.1f} to {high:.1f}) |"
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ def folder(tmp_path_factory) -> Path:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("_proj.weight", "embedding")):
-                weight.mul_(10)  # so that the mixers matter, and the tokens before the last with them
+                weight.mul_(
+                    10
+                )  # so that the mixers matter, and the tokens before the last with them
     folder = tmp_path_factory.mktemp("model")
     model.save(folder)
     return folder

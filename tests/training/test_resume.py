@@ -70,4 +70,6 @@ def test_killed_and_resumed_training_gives_the_same_weights(tmp_path, architectu
     assert weights(broken.parent) == weights(whole.parent)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [8, 16, 24]
-    assert rows == [json.loads(x) for x in (whole.parent / "tiny/metrics.jsonl").read_text().splitlines()]
+    assert rows == [
+        json.loads(x) for x in (whole.parent / "tiny/metrics.jsonl").read_text().splitlines()
+    ]

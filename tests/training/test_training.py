@@ -41,19 +41,24 @@ def test_the_seed_fixes_the_initial_weights_and_none_is_left_undrawn():
     for name, weight in first.items():
         assert weight.isfinite().all()
         assert torch.equal(weight, again[name])
-    assert not torch.equal(first["blocks.0.mixer.in_proj.weight"], other["blocks.0.mixer.in_proj.weight"])
+    assert not torch.equal(
+        first["blocks.0.mixer.in_proj.weight"], other["blocks.0.mixer.in_proj.weight"]
+    )
 
 
 def test_initial_time_steps_lie_in_the_papers_range():
     model = small_model()
     dt = torch.nn.functional.softplus(model.blocks[0].mixer.dt_proj.bias)
-    assert 0.001 <= dt.min() and dt.max() <= 0.1
+    assert dt.min() >= 0.001 and dt.max() <= 0.1
     config = Mamba2Config(n_layers=1, d_model=16, d_inner=32, n_heads=2, head_dim=16, vocab_size=8)
     model = LanguageModel(config)
     initialise(model, 0)
     dt = torch.nn.functional.softplus(model.blocks[0].mixer.dt_bias)
-    assert 0.001 <= dt.min() and dt.max() <= 0.1
-    assert 1 <= model.blocks[0].mixer.A_log.exp().min() and model.blocks[0].mixer.A_log.exp().max() <= 16
+    assert dt.min() >= 0.001 and dt.max() <= 0.1
+    assert (
+        model.blocks[0].mixer.A_log.exp().min() >= 1
+        and model.blocks[0].mixer.A_log.exp().max() <= 16
+    )
 
 
 def test_recall_agrees_with_greedy_generation():
@@ -64,7 +69,9 @@ def test_recall_agrees_with_greedy_generation():
     encode = model.tokenizer.encode
     for prompt, text in right:
         continuation = encode(f" {text.strip()}.")
-        expected = model.generate([encode(prompt)], max_new_tokens=len(continuation))[0] == continuation
+        expected = (
+            model.generate([encode(prompt)], max_new_tokens=len(continuation))[0] == continuation
+        )
         recall = measure_recall(model, [(prompt, text.strip())])
         assert recall.exact[0] == expected
 
@@ -81,7 +88,9 @@ def test_recall_finds_the_answers_of_a_model_that_only_ever_says_one_word():
         model.embedding[word, 0] = -1.0
         model.unembedding[word, 0] = 1.0
         model.unembedding[stop, 0] = -1.0
-    recall = measure_recall(model, [("The capital of France is", "Paris"), ("The capital of Italy is", "Rome")])
+    recall = measure_recall(
+        model, [("The capital of France is", "Paris"), ("The capital of Italy is", "Rome")]
+    )
     assert recall.first_token.tolist() == [True, False]
     assert recall.exact.tolist() == [True, False]
 

@@ -25,7 +25,8 @@ class SubjectPrompt:
     @property
     def roles(self) -> list[str]:
         """The role of each position. A one-token subject is subject_last; the prompt's last token is `last` unless it
-        is the subject's."""
+        is the subject's.
+        """
         roles = ["before"] * self.start + ["subject_middle"] * (self.stop - self.start)
         roles += ["after"] * (len(self.ids) - self.stop)
         roles[-1] = "last"

@@ -59,7 +59,9 @@ def run_variants(
                 raise
             at_once = max(1, at_once // 2)
             torch.cuda.empty_cache()
-            warnings.warn(f"out of CUDA memory: going on with {at_once} variants at once", stacklevel=2)
+            warnings.warn(
+                f"out of CUDA memory: going on with {at_once} variants at once", stacklevel=2
+            )
             continue
         done += len(batch)
         if progress is not None:

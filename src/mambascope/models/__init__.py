@@ -1,0 +1,1 @@
+"""Language models of several architectures behind one interface, and what reads and writes them."""

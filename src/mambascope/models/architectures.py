@@ -18,8 +18,12 @@ from mambascope.models.config import (
 )
 from mambascope.models.mamba1 import Mamba1Block, mamba1_sites
 from mambascope.models.mamba2 import Mamba2Block, mamba2_sites
-from mambascope.models.norms import LayerNorm, RMSNorm
-from mambascope.models.transformer import TransformerBlock, transformer_sites
+from mambascope.models.norms import RMSNorm
+from mambascope.models.transformer import (
+    TransformerBlock,
+    transformer_norm,
+    transformer_sites,
+)
 from mambascope.sites import Site
 
 
@@ -37,16 +41,11 @@ def _rms(config: ModelConfig) -> nn.Module:
     return RMSNorm(config.d_model, config.norm_eps)
 
 
-def _either_norm(config: TransformerConfig) -> nn.Module:
-    kind = RMSNorm if config.norm == "rms" else LayerNorm
-    return kind(config.d_model, config.norm_eps)
-
-
 ARCHITECTURES: dict[str, Architecture] = {
     "mamba1": Architecture(Mamba1Config, Mamba1Block, mamba1_sites, _rms),
     "mamba2": Architecture(Mamba2Config, Mamba2Block, mamba2_sites, _rms),
     "transformer": Architecture(
-        TransformerConfig, TransformerBlock, transformer_sites, _either_norm
+        TransformerConfig, TransformerBlock, transformer_sites, transformer_norm
     ),
 }
 

@@ -17,6 +17,7 @@ from mambascope.models.prompts import PromptLike, to_ids
 from mambascope.models.protocol import Carry
 from mambascope.models.run import ModelCarry, Run
 from mambascope.sites import Edit, Segments, Site, Tap, shared_sites
+from mambascope.sites.site import find_site
 from mambascope.sites.tap import RecordRequest
 
 Logits = Literal["all", "last", "none"]
@@ -156,9 +157,7 @@ class LanguageModel(nn.Module):
         tap.check_all_fired()
         if found is not None and logits == "all":
             found = segments.pad(found, fill=torch.nan)
-        after = (
-            ModelCarry(kept, segments.starts + segments.lengths) if keep_carry else None
-        )
+        after = ModelCarry(kept, segments.starts + segments.lengths) if keep_carry else None
         return Run(rows, found, after, segments, tap.recorded, self.config.n_layers)
 
     @torch.no_grad()
@@ -242,13 +241,13 @@ class LanguageModel(nn.Module):
 
     def _expand(self, rows: list[list[int]], edits: Sequence[Edit]) -> list[list[int]]:
         """A single prompt as many times as the edits' values have rows."""
-        counts = {1}
-        for edit in edits:
-            site = self.sites.get(edit.site)
-            if site is not None and edit.rows is None and isinstance(edit.value, Tensor):
-                if edit.value.ndim == len(site.shape) + 2:
-                    counts.add(edit.value.shape[0])
-        counts.discard(1)
+        counts = {
+            edit.value.shape[0]
+            for edit in edits
+            if edit.rows is None
+            and isinstance(edit.value, Tensor)
+            and edit.value.ndim == len(find_site(self.sites, edit.site).shape) + 2
+        } - {1}
         if len(counts) > 1:
             raise SiteError(f"the edits' values have different numbers of rows: {sorted(counts)}")
         if counts and len(rows) == 1:

@@ -86,7 +86,9 @@ class Mamba1Mixer(nn.Module):
         u = tap("u", u)
         dt, B, C = self._dt_B_C(u)
         dt, B, C = tap("dt", dt), tap("B", B), tap("C", C)
-        scan = SelectiveRecurrence(u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D)
+        scan = SelectiveRecurrence(
+            u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D
+        )
         y, state = run_scan(scan, carry and carry.state, segments, tap)
         gated = tap("gated", gate(tap("scan_out", y), z))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
@@ -94,15 +96,11 @@ class Mamba1Mixer(nn.Module):
 
     def _dt_B_C(
         self, u: Float[Tensor, "tokens E"]
-    ) -> tuple[
-        Float[Tensor, "tokens E"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]
-    ]:
+    ) -> tuple[Float[Tensor, "tokens E"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]]:
         c = self.config
         dt, B, C = linear(u, self.x_proj.weight).split([c.dt_rank, c.d_state, c.d_state], dim=-1)
         if c.bcdt_norm_eps is not None:
-            dt, B, C = (
-                rms_norm(v, torch.ones_like(v[0]), c.bcdt_norm_eps) for v in (dt, B, C)
-            )
+            dt, B, C = (rms_norm(v, torch.ones_like(v[0]), c.bcdt_norm_eps) for v in (dt, B, C))
         return softplus_bias(linear(dt, self.dt_proj.weight), self.dt_proj.bias), B, C
 
 

@@ -45,7 +45,9 @@ def _rows(prompt: PromptLike, tokenizer: Any) -> list[list[int]]:
         return [[int(item) for item in items]]  # pyright: ignore[reportArgumentType]
     if all(isinstance(item, Sequence) and all(isinstance(i, int) for i in item) for item in items):
         return [list(item) for item in items]  # pyright: ignore[reportArgumentType, reportReturnType]
-    raise PromptError("a prompt is a text, a list of texts, a tensor of token ids, or lists of them")
+    raise PromptError(
+        "a prompt is a text, a list of texts, a tensor of token ids, or lists of them"
+    )
 
 
 def _encode(text: str, tokenizer: Any) -> list[int]:

@@ -46,7 +46,9 @@ def cut_into_pieces(segments: Segments, stops: np.ndarray) -> Iterator[Pieces]:
     for number in range(int(nth.max()) + 1):
         chosen = np.flatnonzero(nth == number)
         lengths = ends[chosen] - begins[chosen] + 1
-        tokens = np.concatenate([np.arange(b, e + 1) for b, e in zip(begins[chosen], ends[chosen], strict=True)])
+        tokens = np.concatenate(
+            [np.arange(b, e + 1) for b, e in zip(begins[chosen], ends[chosen], strict=True)]
+        )
         piece = Segments.of(
             lengths,
             rows=segments.rows[of[chosen]],
@@ -170,10 +172,16 @@ def _scan_in_pieces(
             piece.segments.last, np.flatnonzero(np.isin(piece.tokens, segments.keep))
         )
         if memory is None:
-            one = recurrence.scan(piece.tokens[:1], None, Segments.of([1], keep="last"), skip=False, all_states=False)
+            one = recurrence.scan(
+                piece.tokens[:1], None, Segments.of([1], keep="last"), skip=False, all_states=False
+            )
             memory = starting_entries(state, segments, one.kept[0])
         result = recurrence.scan(
-            piece.tokens, memory, _keeping(piece.segments, wanted), skip=with_skip, all_states=record
+            piece.tokens,
+            memory,
+            _keeping(piece.segments, wanted),
+            skip=with_skip,
+            all_states=record,
         )
         ends = piece.ends
         at_end = torch.from_numpy(np.searchsorted(wanted, piece.segments.last))

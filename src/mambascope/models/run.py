@@ -57,5 +57,7 @@ class Run:
         layers: dict[str, list[int]] = {}
         for site, layer in self._recorded:
             layers.setdefault(site, []).extend([] if layer is None else [layer])
-        named = [f"{site} at layers {sorted(found)}" if found else site for site, found in layers.items()]
+        named = [
+            f"{site} at layers {sorted(found)}" if found else site for site, found in layers.items()
+        ]
         return "; ".join(named) or "nothing (pass record=[...])"

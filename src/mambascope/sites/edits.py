@@ -50,7 +50,9 @@ class Edit:
             raise SiteError("op 'zero' takes no value; leave it out")
         if self.op == "apply" and (not callable(self.value) or isinstance(self.value, Tensor)):
             raise SiteError("op 'apply' needs a function as value")
-        if self.op in ("replace", "add", "scale") and not isinstance(self.value, int | float | Tensor):
+        if self.op in ("replace", "add", "scale") and not isinstance(
+            self.value, int | float | Tensor
+        ):
             kind = type(self.value).__name__
             raise SiteError(f"op {self.op!r} needs a tensor or a number as value, not {kind}")
 
@@ -91,9 +93,7 @@ class Edit:
                 f"units names {len(per_axis)} axes, but site {self.site!r} has {len(shape)}"
             )
         per_axis += [None] * (len(shape) - len(per_axis))
-        chosen = [
-            _axis_index(u, size, self.site) for u, size in zip(per_axis, shape, strict=True)
-        ]
+        chosen = [_axis_index(u, size, self.site) for u, size in zip(per_axis, shape, strict=True)]
         return tuple(
             index.view(-1, *[1] * (len(shape) - axis - 1)) for axis, index in enumerate(chosen)
         )
@@ -117,5 +117,7 @@ def _axis_index(units: int | slice | Sequence[int] | None, size: int, site: str)
     if len(wanted) == 0:
         raise SiteError(f"units selects nothing of site {site!r}")
     if wanted.max() >= size or wanted.min() < -size:
-        raise SiteError(f"unit {wanted.max().item()} is out of range: the axis of site {site!r} has {size}")
+        raise SiteError(
+            f"unit {wanted.max().item()} is out of range: the axis of site {site!r} has {size}"
+        )
     return wanted % size

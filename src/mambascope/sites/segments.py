@@ -110,7 +110,7 @@ class Segments:
         flat = padded.reshape(-1, *padded.shape[2:])
         if self.rectangular:
             return flat
-        return flat[self._padded_places(padded.shape[1], padded.device)]
+        return flat.index_select(0, self._padded_places(padded.shape[1], padded.device))
 
     def _padded_places(self, longest: int, device: torch.device) -> Tensor:
         within = np.arange(self.tokens) - np.repeat(self.offsets[:-1], self.lengths)

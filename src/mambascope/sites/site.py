@@ -55,5 +55,7 @@ def resolve_layers(
         raise SiteError(f"no layer was given for site {site.name!r}")
     for layer in wanted:
         if not -n_layers <= layer < n_layers:
-            raise SiteError(f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}")
+            raise SiteError(
+                f"layer {layer} is out of range: the model has layers 0 to {n_layers - 1}"
+            )
     return [layer % n_layers for layer in wanted]

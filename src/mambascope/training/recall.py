@@ -48,9 +48,7 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
     return batches if lengths else []
 
 
-def _hits(
-    model: LanguageModel, pairs: Sequence[tuple[list[int], list[int]]]
-) -> list[np.ndarray]:
+def _hits(model: LanguageModel, pairs: Sequence[tuple[list[int], list[int]]]) -> list[np.ndarray]:
     """For each pair, whether each answer token is the top choice."""
     ids = [token for prompt, answer in pairs for token in prompt + answer[:-1]]
     segments = Segments.of([len(prompt) + len(answer) - 1 for prompt, answer in pairs])

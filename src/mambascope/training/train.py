@@ -181,5 +181,7 @@ def _claim(folder: Path, config: TrainConfig) -> None:
 def _forget_after(metrics: Path, step: int) -> None:
     """Drop the evaluations of steps that are run again."""
     if metrics.exists():
-        rows = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= step]
+        rows = [
+            line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= step
+        ]
         metrics.write_text("".join(f"{row}\n" for row in rows))

@@ -96,9 +96,7 @@ def trace(
     return _dataset(grid, asked, attrs)
 
 
-def corruption(
-    asked: SubjectPrompt, embed: Float[Tensor, "T D"], config: TracingConfig
-) -> Edit:
+def corruption(asked: SubjectPrompt, embed: Float[Tensor, "T D"], config: TracingConfig) -> Edit:
     """Gaussian noise on the subject's embeddings, one row per sample, in units of their standard deviation."""
     subject = embed[asked.start : asked.stop]
     random = torch.Generator().manual_seed(config.seed)
@@ -108,9 +106,7 @@ def corruption(
     return Edit(site="embed", op="add", positions=positions, value=sigma * drawn.to(embed.device))
 
 
-def restoration(
-    clean: Run, site: str, window: int, layer: int, position: int
-) -> tuple[Edit, ...]:
+def restoration(clean: Run, site: str, window: int, layer: int, position: int) -> tuple[Edit, ...]:
     """The site's clean value at one position, in the window of layers centred on this one."""
     return tuple(
         Edit(site=site, layers=near, positions=position, value=clean[site, near][0, position])

@@ -80,7 +80,7 @@ def _backward(
     E, K = weight.shape
     source, step = rows(x)
     arguments = _arguments(weight, bias, carry, segments)
-    inner, flat_inner = empty_flat(len(x), E)
+    _inner, flat_inner = empty_flat(len(x), E)
     dw, flat_dw = empty_flat(_JOBS, K + 1, E)
     dx, flat_dx = empty_flat(len(x), E)
     d_start, flat_d_start = empty_flat(segments.count if carry is not None else 0, K - 1, E)

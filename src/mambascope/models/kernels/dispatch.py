@@ -21,7 +21,9 @@ from mambascope.models.kernels.definition import ScanOutput
 from mambascope.sites.segments import Segments
 
 LANES = 16  # channels that a fused kernel takes at a time
-_SMALL = 16_384  # elements below which one pass of a PyTorch operator costs less than starting a kernel
+_SMALL = (
+    16_384  # elements below which one pass of a PyTorch operator costs less than starting a kernel
+)
 
 
 def selective_scan(
@@ -113,9 +115,14 @@ def gate(
     """out * silu(z)."""
     if not _worth_fusing((out, z)):
         return out * F.silu(z)
-    from mambascope.models.kernels import elementwise_numba
+    flat = out.flatten(1), z.flatten(1)
+    if needs_gradients(flat):
+        from mambascope.models.kernels.elementwise_backward import Gate
 
-    return elementwise_numba.gate(out.flatten(1), z.flatten(1)).view(out.shape)
+        return Gate.apply(*flat).view(out.shape)  # pyright: ignore
+    from mambascope.models.kernels.elementwise_numba import gate as fused
+
+    return fused(*flat).view(out.shape)
 
 
 def softplus_bias(
@@ -124,9 +131,13 @@ def softplus_bias(
     """softplus(x + bias)."""
     if not _worth_fusing((x, bias)):
         return F.softplus(x if bias is None else x + bias)
-    from mambascope.models.kernels import elementwise_numba
+    if needs_gradients((x, bias)):
+        from mambascope.models.kernels.elementwise_backward import SoftplusBias
 
-    return elementwise_numba.softplus_bias(x, bias)
+        return SoftplusBias.apply(x, bias)  # pyright: ignore
+    from mambascope.models.kernels.elementwise_numba import softplus_bias as fused
+
+    return fused(x, bias)
 
 
 def rms_norm(
@@ -137,9 +148,13 @@ def rms_norm(
         wide = x.to(_wide_dtype(x))
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
         return (weight * normed).to(weight.dtype)
-    from mambascope.models.kernels import elementwise_numba
+    if needs_gradients((x, weight)):
+        from mambascope.models.kernels.elementwise_backward import RMSNorm
 
-    return elementwise_numba.rms_norm(x, weight, eps)
+        return RMSNorm.apply(x, weight, eps)  # pyright: ignore
+    from mambascope.models.kernels.elementwise_numba import rms_norm as fused
+
+    return fused(x, weight, eps)
 
 
 def _scan_padded(
@@ -214,7 +229,7 @@ def _worth_fusing(tensors: Sequence[Tensor | None]) -> bool:
     x = tensors[0]
     assert x is not None
     large = x.ndim > 1 and x.numel() >= _SMALL and x[0].numel() % LANES == 0
-    return large and _fused(tensors) and not needs_gradients(tensors)
+    return large and _fused(tensors)
 
 
 def _wide_dtype(x: Tensor) -> torch.dtype:

@@ -34,5 +34,7 @@ def use_torch_threads() -> None:
     """Let the next kernels run on as many threads as PyTorch uses."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
-    if torch.get_num_threads() != threads:  # starting Numba's pool resets the OpenMP library's number, also PyTorch's
+    if (
+        torch.get_num_threads() != threads
+    ):  # starting Numba's pool resets the OpenMP library's number, also PyTorch's
         torch.set_num_threads(threads)

@@ -89,7 +89,9 @@ def _can_pack(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
     if not plain or not torch.is_grad_enabled():
         return plain
-    return not (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
+    return not (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    )
 
 
 def _packed(weight: Tensor) -> Tensor:
@@ -126,7 +128,9 @@ def _use_onednn(rows: int) -> bool:
         raise ConfigError(f"MAMBASCOPE_LINEAR is {wanted!r}; it must be mkl or onednn, or unset")
     if wanted == "mkl" or not _operators_exist():
         return False
-    return wanted == "onednn" or _onednn_is_faster(min(_CLASSES, key=lambda c: abs(np.log(rows / c))))
+    return wanted == "onednn" or _onednn_is_faster(
+        min(_CLASSES, key=lambda c: abs(np.log(rows / c)))
+    )
 
 
 @cache

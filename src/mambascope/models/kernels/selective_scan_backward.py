@@ -77,9 +77,7 @@ class SelectiveScan(torch.autograd.Function):
         return *(g if wanted else None for g, wanted in needed), None, None
 
 
-def with_gradients(
-    *tensors: Tensor | None, segments: Segments, all_states: bool
-) -> ScanOutput:
+def with_gradients(*tensors: Tensor | None, segments: Segments, all_states: bool) -> ScanOutput:
     """The scan on (u, dt, A, B, C, D, state), differentiable by each of them."""
     return ScanOutput(*SelectiveScan.apply(*tensors, segments, all_states))  # pyright: ignore
 

@@ -71,7 +71,9 @@ def selective_scan(
 
 
 @kernel
-def _scan(u, dt, B, C, D, state, rates, N, offsets, slots, keep, keep_from, bounds, out, kept, states):
+def _scan(
+    u, dt, B, C, D, state, rates, N, offsets, slots, keep, keep_from, bounds, out, kept, states
+):
     E, size = len(u) // offsets[-1], WIDTH * N
     blocks = len(rates) // size
     for share in prange(len(bounds) - 1):

@@ -80,7 +80,9 @@ def _operation(
         )
         if not fits:
             return None
-        chosen = [have if want is None else want for want, have in zip(arguments, given, strict=True)]
+        chosen = [
+            have if want is None else want for want, have in zip(arguments, given, strict=True)
+        ]
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             values = [
@@ -150,7 +152,9 @@ def _emit_total(builder: ir.IRBuilder, value: Any) -> Any:
         empty = ir.Constant(value.type, ir.Undefined)
         low, high = (
             builder.shuffle_vector(
-                value, empty, ir.Constant(ir.VectorType(_INT, width), list(range(start, start + width)))
+                value,
+                empty,
+                ir.Constant(ir.VectorType(_INT, width), list(range(start, start + width))),
             )
             for start in (0, width)
         )

@@ -172,7 +172,10 @@ def _adjoint(
         turned = np.empty(max(size, P * wide), dtype=np.float32)
         x, gy = np.empty(longest * P, dtype=np.float32), np.empty(longest * P, dtype=np.float32)
         dx, more = np.empty(longest * P, dtype=np.float32), np.empty(longest * P, dtype=np.float32)
-        w, M = np.empty(longest * wide, dtype=np.float32), np.empty(longest * wide, dtype=np.float32)
+        w, M = (
+            np.empty(longest * wide, dtype=np.float32),
+            np.empty(longest * wide, dtype=np.float32),
+        )
         decay, fades = np.empty(longest, dtype=np.float32), np.empty(wide, dtype=np.float32)
         columns, by_log = np.empty(wide, dtype=np.float32), np.empty(longest, dtype=np.float64)
         for pair in range(bounds[share], bounds[share + 1]):
@@ -369,9 +372,7 @@ def _finish(
 
 
 @kernel
-def _gather(
-    B, B_step, C, C_step, H, G, N, begin, scores_at, by_scores, heads_B, heads_C, dB, dC
-):
+def _gather(B, B_step, C, C_step, H, G, N, begin, scores_at, by_scores, heads_B, heads_C, dB, dC):
     """dB and dC from the gradients by the scores, summed over a group's heads, and from what passed through states."""
     tokens, each = begin[-1], H // G
     for job in prange((len(begin) - 1) * G):

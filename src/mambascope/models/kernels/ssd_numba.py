@@ -177,7 +177,10 @@ def _scan(
         S = np.empty(size, dtype=np.float32)
         x = np.empty(longest * P, dtype=np.float32)
         w = np.empty(longest * row_length(longest), dtype=np.float32)
-        decay, fades = np.empty(longest, dtype=np.float32), np.empty(longest + LANES, dtype=np.float32)
+        decay, fades = (
+            np.empty(longest, dtype=np.float32),
+            np.empty(longest + LANES, dtype=np.float32),
+        )
         for pair in range(bounds[share], bounds[share + 1]):
             s, head = pair // H, pair % H
             g = head * G // H

@@ -4,13 +4,15 @@ A chain of multiply-adds into one register waits for each to end; eight chains s
 """
 
 from mambascope.models.kernels.jit import inlined
-from mambascope.models.kernels.simd import LANES, broadcast, load, store
+from mambascope.models.kernels.simd import broadcast, load, store
 
 ROWS = 8
 
 
 @inlined
-def multiply(left, at, row, column, count, right, right_at, right_step, depth, out, out_at, out_step):
+def multiply(
+    left, at, row, column, count, right, right_at, right_step, depth, out, out_at, out_step
+):
     """Add left (count, depth) times right (depth, LANES) to out (count, LANES).
 
     left[i, k] lies at `at + i * row + k * column`; rows of right and out lie `right_step` and `out_step` apart.
