@@ -41,6 +41,7 @@ class Timing:
 
     @classmethod
     def of(cls, calls: list[Callable[[], Any]], repeats: int) -> "Timing":
+        """Call each in turn, `repeats` times after a first one that does not count."""
         for call in calls:
             call()
         taken: list[list[float]] = [[] for _ in calls]

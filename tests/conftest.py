@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,15 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WOR
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mambascope-tests-")
 install_import_hook("mambascope", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public data sets; skips where there is none (mark such tests `real_data`)."""
+    folder = os.environ.get("MAMBASCOPE_REAL_DATA")
+    if not folder:
+        pytest.skip("MAMBASCOPE_REAL_DATA names no folder of real data")
+    return Path(folder)
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_restoring_the_state_is_restoring_h_after_the_token(name):
     """In a one-layer model whose readout sees the state alone, the last token's score follows by hand."""
     torch.manual_seed(0)
     model = ms.load(shake(REFERENCES[name]()), dtype="float64")
-    ds = ms.trace(model, IDS, subject=SUBJECT, site="state", samples=1, seed=2)
+    ds = ms.trace(model, IDS, subject=SUBJECT, site="state", window=1, samples=1, seed=2)
     clean = model.run([IDS], record=["embed", "state"])
     subject = clean["embed"][0, SUBJECT]
     drawn = torch.randn(1, *subject.shape, generator=torch.Generator().manual_seed(2))

@@ -12,7 +12,10 @@ SOURCES = (
     "a folder in the layout of transformers (safetensors or .bin) or of state-spaces/mamba",
     "a GGUF file (needs the extra `gguf`)",
 )
-TOO_MANY = ("unseen_by_relation",)  # for the model card and for --json
+TOO_MUCH = (
+    "unseen_by_relation",
+    "n",
+)  # for a table: these, and intervals, are in the model card and in --json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +77,17 @@ def flat(figures: dict[str, Any], before: str = "") -> dict[str, Any]:
     """Nested figures with one name each: {"seen": {"exact": 0.98}} gives {"seen exact": 0.98}."""
     found: dict[str, Any] = {}
     for name, value in figures.items():
+        if name in TOO_MUCH:
+            continue
         label = f"{before}{name}".replace("_", " ")
         found |= flat(value, f"{label} ") if isinstance(value, dict) else {label: value}
     return found
 
 
 def shown(figure: Any) -> str:
-    """A share as per cent, [share, low, high] with its interval, a count with thousands set apart."""
-    if isinstance(figure, list) and len(figure) == 3:
-        share, low, high = (100 * value for value in figure)
-        return f"{share:.1f}% ({low:.1f} to {high:.1f})"
+    """A share as per cent, [share, low, high] without its interval, a count with thousands set apart."""
+    if isinstance(figure, list):
+        return shown(figure[0])
     if isinstance(figure, float) and 0 <= figure <= 1:
         return f"{figure:.1%}"
     if isinstance(figure, int) and not isinstance(figure, bool):
@@ -93,13 +97,12 @@ def shown(figure: Any) -> str:
 
 def _figures_table(bundled: dict[str, dict[str, Any]]) -> "Table":
     """One row per figure, one column per model."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    figures = [
-        flat({name: value for name, value in model["figures"].items() if name not in TOO_MANY})
-        for model in bundled.values()
-    ]
-    table = Table("", *bundled, box=None, padding=(0, 3, 0, 0), header_style="dim")
+    figures = [flat(model["figures"]) for model in bundled.values()]
+    table = Table(
+        Column("", no_wrap=True), *bundled, box=None, padding=(0, 1, 0, 0), header_style="dim"
+    )
     for label in dict.fromkeys(label for own in figures for label in own):
         table.add_row(label, *(shown(own.get(label)) for own in figures))
     return table

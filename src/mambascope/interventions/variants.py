@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from mambascope.errors import ModelError
 from mambascope.interventions.metrics import Metric
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Edit
@@ -54,9 +55,11 @@ def run_variants(
         batch = variants[done : done + at_once]
         try:
             scores[done : done + len(batch)] = _run_batch(model, base, batch, metric)
-        except torch.cuda.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError as error:
             if at_once == 1:
-                raise
+                raise ModelError(
+                    f"CUDA memory does not suffice for one variant of {base.rows} rows; take fewer samples or another device"
+                ) from error
             at_once = max(1, at_once // 2)
             torch.cuda.empty_cache()
             warnings.warn(

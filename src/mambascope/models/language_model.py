@@ -36,10 +36,11 @@ class LanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.name = name or config.architecture
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.d_model))
-        max_positions = getattr(config, "max_positions", None)
         learned = getattr(config, "positions", None) == "learned"
         self.position_embedding = (
-            nn.Parameter(torch.empty(max_positions, config.d_model)) if learned else None
+            nn.Parameter(torch.empty(getattr(config, "max_positions", 0), config.d_model))
+            if learned
+            else None
         )
         self.blocks = nn.ModuleList(parts.block(config) for _ in range(config.n_layers))
         self.final_norm = parts.final_norm(config)

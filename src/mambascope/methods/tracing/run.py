@@ -27,9 +27,10 @@ from mambascope.results.manifest import versions
 from mambascope.sites import Edit
 
 DEFAULT = TracingConfig()
-MODULE_OUTPUTS = ("mixer_out", "attn_out", "mlp_out")
+RESIDUAL = ("resid_pre", "resid_mid", "resid_post")
 
 
+@torch.no_grad()
 def trace(
     model: LanguageModel,
     prompt: str | Sequence[int] | Tensor,
@@ -136,7 +137,7 @@ def _window(model: LanguageModel, config: TracingConfig) -> int:
         raise SiteError(f"cannot trace site {config.site!r}; this model has: {names}")
     if config.window is not None:
         return config.window
-    return max(1, model.config.n_layers // 5) if config.site in MODULE_OUTPUTS else 1
+    return 1 if config.site in RESIDUAL else max(1, model.config.n_layers // 5)
 
 
 def _dataset(grid: np.ndarray, asked: SubjectPrompt, attrs: dict[str, object]) -> xr.Dataset:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mambascope.models.kernels.blocks import empty_flat, flat, rows, slots_of, start_gradient
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
@@ -50,12 +51,13 @@ class CausalConv(torch.autograd.Function):
         """(x, weight, bias, carry, segments) to y."""
         *tensors, ctx.segments = inputs
         ctx.save_for_backward(*tensors)
-        return causal_conv(*tensors, ctx.segments)
+        return causal_conv(*tensors, segments=ctx.segments)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         """Gradients by x, weight, bias and carry."""
-        gradients = _backward(*ctx.saved_tensors, ctx.segments, g_out)
+        gradients = _backward(*ctx.saved_tensors, segments=ctx.segments, g_out=g_out)
         needed = zip(gradients, ctx.needs_input_grad, strict=False)
         return *(g if wanted else None for g, wanted in needed), None
 

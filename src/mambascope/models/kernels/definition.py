@@ -132,7 +132,7 @@ def starting_entries(carry: Tensor | None, segments: Segments, like: Tensor) -> 
 
 
 def _index(values: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(like.device)
+    return torch.from_numpy(np.array(values)).to(like.device)
 
 
 def _recur(

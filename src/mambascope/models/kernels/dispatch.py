@@ -56,7 +56,7 @@ def selective_scan(
         return scan(*inputs, segments, segments.keep, all_states)
     if cuda.can_scan(u, state, segments, all_states):
         return cuda.selective_scan(u, dt, A, B, C, D, segments)
-    result = definition.selective_scan(*_wide(inputs), segments, all_states=all_states)
+    result = definition.selective_scan(*_wide(inputs), segments=segments, all_states=all_states)
     return result._replace(out=result.out.to(u.dtype))
 
 
@@ -75,7 +75,7 @@ def ssd_scan(
     """Mamba-2's scan: as Mamba-1's, with one A and dt per head; head h reads B and C of group h // (H / G)."""
     inputs = (u, dt, A, B, C, D, state)
     if not _fused(inputs):
-        result = definition.ssd_scan(*_wide(inputs), segments, all_states=all_states)
+        result = definition.ssd_scan(*_wide(inputs), segments=segments, all_states=all_states)
         return result._replace(out=result.out.to(u.dtype))
     missing = -u.shape[2] % LANES, -B.shape[2] % LANES
     if any(missing):
@@ -96,11 +96,11 @@ def causal_conv(
     """SiLU of the causal depthwise convolution of each segment, reaching back into its carry (oldest input first)."""
     inputs = (x, weight, bias, carry)
     if not _fused(inputs):
-        return definition.causal_conv(*_wide(inputs), segments).to(x.dtype)
+        return definition.causal_conv(*_wide(inputs), segments=segments).to(x.dtype)
     E = x.shape[1]
     if missing := -E % LANES:
-        x, bias, carry = (v if v is None else F.pad(v, (0, missing)) for v in (x, bias, carry))
-        weight = F.pad(weight, (0, 0, 0, missing))
+        x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, 0, 0, missing))
+        bias, carry = (v if v is None else F.pad(v, (0, missing)) for v in (bias, carry))
         return causal_conv(x, weight, bias, carry, segments)[:, :E]
     from mambascope.models.kernels import conv_numba
 
@@ -172,7 +172,8 @@ def _scan_padded(
     """Mamba-1's scan with channels of zeros added until vectors are full."""
     E = len(A)
     u, dt = (F.pad(x, (0, missing)) for x in (u, dt))
-    A, state = (x if x is None else F.pad(x, (0, 0, 0, missing)) for x in (A, state))
+    A = F.pad(A, (0, 0, 0, missing))
+    state = state if state is None else F.pad(state, (0, 0, 0, missing))
     D = D if D is None else F.pad(D, (0, missing))
     out, kept, states = selective_scan(u, dt, A, B, C, D, state, segments, all_states=all_states)
     return ScanOutput(out[:, :E], kept[:, :E], None if states is None else states[:, :E])

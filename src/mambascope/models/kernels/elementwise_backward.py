@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mambascope.models.kernels import elementwise_numba as forward_pass
 from mambascope.models.kernels.blocks import SHARES, empty_flat, flat, rows
@@ -33,6 +34,7 @@ class Gate(torch.autograd.Function):
         return forward_pass.gate(*inputs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore
         """Gradients by out and z."""
         use_torch_threads()
@@ -53,6 +55,7 @@ class SoftplusBias(torch.autograd.Function):
         return forward_pass.softplus_bias(*inputs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor | None]:  # pyright: ignore
         """Gradients by x and bias."""
         use_torch_threads()
@@ -74,6 +77,7 @@ class RMSNorm(torch.autograd.Function):
         return forward_pass.rms_norm(x, weight, ctx.eps)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore
         """Gradients by x and weight."""
         use_torch_threads()

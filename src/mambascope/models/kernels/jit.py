@@ -24,10 +24,11 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compile(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     function = inspect.unwrap(function)  # a run-time type checker's wrapper cannot be compiled
+    compiler: Any = numba.njit
     try:
-        return numba.njit(cache=True, **options)(function)
+        return compiler(cache=True, **options)(function)
     except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(**options)(function)
+        return compiler(**options)(function)
 
 
 def use_torch_threads() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mambascope.models.kernels import selective_scan_numba as forward_pass
 from mambascope.models.kernels.blocks import (
@@ -61,7 +62,9 @@ class SelectiveScan(torch.autograd.Function):
         *tensors, segments, all_states = inputs
         marks = checkpoints(segments, CHUNK)
         keep = np.union1d(segments.keep, marks)
-        out, every, states = forward_pass.selective_scan(*tensors, segments, keep, all_states)
+        out, every, states = forward_pass.selective_scan(
+            *tensors, segments=segments, keep=keep, all_states=all_states
+        )
         ctx.save_for_backward(*tensors, every[torch.from_numpy(np.searchsorted(keep, marks))])
         ctx.segments = segments
         kept = every[torch.from_numpy(np.searchsorted(keep, segments.keep))]
@@ -69,10 +72,11 @@ class SelectiveScan(torch.autograd.Function):
         return out, kept, states
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
         """Gradients by u, dt, A, B, C, D and state."""
         *tensors, marked = ctx.saved_tensors
-        gradients = _backward(*tensors, ctx.segments, marked, *given)
+        gradients = _backward(*tensors, ctx.segments, marked, *given)  # pyright: ignore[reportCallIssue]
         needed = zip(gradients, ctx.needs_input_grad, strict=False)
         return *(g if wanted else None for g, wanted in needed), None, None
 

@@ -5,13 +5,12 @@ is a value with `load`, `store`, `+ - * /` and `total`, which LLVM lowers to wha
 and sums may be fused; nothing is assumed about NaN or infinity, so a NaN that comes in goes out.
 
 `exp2`: 2^x = 2^k p(r), k the nearest integer, r in [-1/2, 1/2], p(r) = 1 + r q(r), a minimax fit of degree 6 (error
-about one unit in the last place); 0 from x = -127 down, infinity from x = 128 up.
+about one unit in the last place); 0 below x = -126.5, infinity above 127.5.
 `exp`: the same after a reduction by ln 2 in two parts, so that large arguments lose nothing.
 `log1p`: for 0 <= x <= 1, 2 atanh(s) with s = x / (2 + x), an odd minimax fit of degree 9: accurate near 0 as well.
 `flushed`: lanes below `TINY` become 0. Decays run through the subnormal numbers on their way to 0, where every operation
 takes a hundred times as long.
 """
-# pyright: reportUnusedParameter=false, reportInvalidTypeVarUse=false
 
 import operator
 from collections.abc import Callable, Sequence
@@ -109,43 +108,43 @@ _SHAPES: dict[int, Callable[..., Any]] = {
 }
 
 
-def _constant(value: float) -> ir.Constant:
+def _constant(value: float | np.floating) -> ir.Constant:
     return ir.Constant(_FLOATS, [float(value)] * LANES)
 
 
-def _where(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+def _where(builder: Any, data: Any, index: Any) -> Any:
     return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
 
 
-def _spread(builder: ir.IRBuilder, scalar: Any) -> Any:
+def _spread(builder: Any, scalar: Any) -> Any:
     kind = ir.VectorType(scalar.type, LANES)
     empty = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(empty, scalar, ir.Constant(_INT, 0))
     return builder.shuffle_vector(one, empty, ir.Constant(_INTS, [0] * LANES))
 
 
-def _emit_load(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+def _emit_load(builder: Any, data: Any, index: Any) -> Any:
     loaded = builder.load(_where(builder, data, index))
     loaded.align = 4
     return loaded
 
 
-def _emit_broadcast(builder: ir.IRBuilder, data: Any, index: Any) -> Any:
+def _emit_broadcast(builder: Any, data: Any, index: Any) -> Any:
     return _spread(builder, builder.load(builder.gep(data, [index])))
 
 
-def _emit_prefetch(builder: ir.IRBuilder, data: Any, index: Any) -> None:
+def _emit_prefetch(builder: Any, data: Any, index: Any) -> None:
     where = builder.bitcast(builder.gep(data, [index]), ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [where.type, _INT, _INT, _INT])
     function = builder.module.declare_intrinsic("llvm.prefetch", (where.type,), kind)
     builder.call(function, [where, *(ir.Constant(_INT, value) for value in (0, 3, 1))])
 
 
-def _emit_store(builder: ir.IRBuilder, data: Any, index: Any, value: Any) -> None:
+def _emit_store(builder: Any, data: Any, index: Any, value: Any) -> None:
     builder.store(value, _where(builder, data, index)).align = 4
 
 
-def _emit_total(builder: ir.IRBuilder, value: Any) -> Any:
+def _emit_total(builder: Any, value: Any) -> Any:
     width = LANES
     while width > 1:
         width //= 2
@@ -162,27 +161,27 @@ def _emit_total(builder: ir.IRBuilder, value: Any) -> Any:
     return builder.extract_element(value, ir.Constant(_INT, 0))
 
 
-def _emit_clamp(builder: ir.IRBuilder, x: Any, low: float, high: float) -> Any:
+def _emit_clamp(builder: Any, x: Any, low: float, high: float) -> Any:
     for bound, beyond in ((_constant(low), "<"), (_constant(high), ">")):
         x = builder.select(builder.fcmp_ordered(beyond, x, bound), bound, x)  # a NaN stays
     return x
 
 
-def _emit_polynomial(builder: ir.IRBuilder, x: Any, terms: Sequence[float]) -> Any:
+def _emit_polynomial(builder: Any, x: Any, terms: Sequence[float]) -> Any:
     out = _constant(terms[-1])
     for term in reversed(terms[:-1]):
         out = builder.fadd(builder.fmul(out, x, flags=_FUSED), _constant(term), flags=_FUSED)
     return out
 
 
-def _emit_exp2(builder: ir.IRBuilder, x: Any) -> Any:
+def _emit_exp2(builder: Any, x: Any) -> Any:
     x = _emit_clamp(builder, x, -127.0, 128.0)
     rounded = builder.fadd(x, _constant(_ROUND))
     r = builder.fsub(x, builder.fsub(rounded, _constant(_ROUND)))
     return _emit_scaled(builder, _emit_polynomial(builder, r, _EXP2_TERMS), rounded)
 
 
-def _emit_exp(builder: ir.IRBuilder, x: Any) -> Any:
+def _emit_exp(builder: Any, x: Any) -> Any:
     x = _emit_clamp(builder, x, -88.0, 89.0)
     rounded = builder.fadd(builder.fmul(x, _constant(LOG2_E)), _constant(_ROUND))
     k = builder.fsub(rounded, _constant(_ROUND))
@@ -192,25 +191,25 @@ def _emit_exp(builder: ir.IRBuilder, x: Any) -> Any:
     return _emit_scaled(builder, _emit_polynomial(builder, r, _EXP2_TERMS), rounded)
 
 
-def _emit_scaled(builder: ir.IRBuilder, value: Any, rounded: Any) -> Any:
+def _emit_scaled(builder: Any, value: Any, rounded: Any) -> Any:
     """Value times 2^k, where the lowest bits of `rounded` hold k + 127."""
     shift = ir.Constant(_INTS, [23] * LANES)
     scale = builder.bitcast(builder.shl(builder.bitcast(rounded, _INTS), shift), _FLOATS)
     return builder.fmul(value, scale, flags=_FUSED)
 
 
-def _emit_log1p(builder: ir.IRBuilder, x: Any) -> Any:
+def _emit_log1p(builder: Any, x: Any) -> Any:
     s = builder.fdiv(x, builder.fadd(x, _constant(2.0)))
     terms = _emit_polynomial(builder, builder.fmul(s, s), _LOG1P_TERMS)
     return builder.fmul(s, terms, flags=_FUSED)
 
 
-def _emit_flush(builder: ir.IRBuilder, x: Any) -> Any:
+def _emit_flush(builder: Any, x: Any) -> Any:
     tiny = builder.fcmp_ordered("<", x, _constant(TINY))
     return builder.select(tiny, _constant(0.0), x)
 
 
-def _emit_max(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+def _emit_max(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_unordered(">", a, b), a, b)
 
 

@@ -11,58 +11,19 @@ and L is a running product, which loses nothing where sums of logarithms would c
 Shapes: u (tokens, H, P); dt (tokens, H); B, C (tokens, G, N); state (slots, H, P, N); P and N multiples of LANES.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import prange
 from torch import Tensor
 
 from mambascope.models.kernels.blocks import empty_flat, flat, rows, shares, slots_of
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
+from mambascope.models.kernels.pieces import Pieces
 from mambascope.models.kernels.simd import LANES, TINY, flushed, load, prefetch, splat, store, total
 from mambascope.models.kernels.tiles import ROWS, multiply, transpose
 from mambascope.sites.segments import Segments
 
-PIECE = 128
 _NOTHING = np.float32(0.0)
 _ONE = np.float32(1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """Segments cut after the tokens of `keep` and after `PIECE` tokens.
-
-    begin:  packed index of each piece's first token, and the number of tokens at the end
-    of:     the first piece of each segment, and the number of pieces at the end
-    kept:   the entry of `keep` that a piece ends at, or -1
-    scores: where each piece's (C_t . B_s) begin, and their number at the end (per group)
-    """
-
-    begin: np.ndarray
-    of: np.ndarray
-    kept: np.ndarray
-    scores: np.ndarray
-
-    @classmethod
-    def of_segments(cls, segments: Segments, keep: np.ndarray) -> "Pieces":
-        """The pieces; `keep` ascending, each token once."""
-        ends = np.union1d(np.union1d(keep, marks(segments)), segments.last)
-        begin = np.concatenate([[0], ends + 1])
-        kept = np.full(len(ends), -1)
-        kept[np.searchsorted(ends, keep)] = np.arange(len(keep))
-        lengths = np.diff(begin)
-        scores = np.concatenate([[0], np.cumsum(lengths * _full_vectors(lengths))])
-        return cls(begin, np.searchsorted(begin, segments.offsets), kept, scores)
-
-
-def marks(segments: Segments) -> np.ndarray:
-    """Packed index of the last token of each `PIECE` tokens that more of the same segment follow."""
-    if int(segments.lengths.max()) <= PIECE:
-        return np.empty(0, dtype=np.int64)
-    within = np.arange(segments.tokens) - segments.offsets[segments.segment_of]
-    full = (within + 1) % PIECE == 0
-    full[segments.last] = False
-    return np.flatnonzero(full)
 
 
 def ssd_scan(
@@ -113,10 +74,6 @@ def products(
     out = np.empty(int(pieces.scores[-1]) * G, dtype=np.float32)
     _products(*C, *B, G, N, pieces.begin, pieces.scores, out)
     return out
-
-
-def _full_vectors(lengths: np.ndarray) -> np.ndarray:
-    return -(-lengths // LANES) * LANES
 
 
 @inlined

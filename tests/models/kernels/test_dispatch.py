@@ -1,0 +1,78 @@
+"""When which backend runs, and what the kernels leave alone."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mambascope.models.kernels import cuda, definition, dispatch, jit, selective_scan, ssd_scan
+from mambascope.sites.segments import Segments
+from tests.models.kernels import test_selective_scan, test_ssd_scan
+
+
+def test_numba_is_imported_with_the_first_call():
+    code = (
+        "import sys, torch, mambascope.models.kernels as k; from mambascope.sites import Segments;"
+        "torch.set_num_threads(1); a = 'numba' in sys.modules;"
+        "k.causal_conv(torch.ones(3, 16), torch.ones(16, 4), None, None, Segments.of([3]));"
+        "print(a, 'numba' in sys.modules, torch.get_num_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "1"]
+
+
+@pytest.mark.parametrize(
+    ("scan", "inputs"),
+    [
+        (selective_scan, lambda s: test_selective_scan.inputs(s, 16, 4)),
+        (ssd_scan, lambda s: test_ssd_scan.inputs(s, 4, 16, 1, 16)),
+    ],
+)
+def test_the_definition_can_be_asked_for(scan, inputs, monkeypatch):
+    segments = Segments.of([5, 9], slots=[0, -1], keep="last")
+    tensors = inputs(segments)
+    fused = scan(*tensors, segments)
+    monkeypatch.setenv("MAMBASCOPE_KERNELS", "definition")
+    plain = scan(*tensors, segments)
+    wanted = getattr(definition, scan.__name__)(*tensors, segments)
+    assert torch.equal(plain.out, wanted.out) and torch.equal(plain.kept, wanted.kept)
+    assert torch.allclose(plain.out, fused.out, atol=1e-5)
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    asked = []
+
+    def njit(*, cache=False, **options):
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(jit.numba, "njit", njit)
+    assert jit.kernel(len) is len
+    assert asked == [True, False]
+
+
+def test_second_derivatives_are_refused_and_not_silently_wrong():
+    segments = Segments.of([4])
+    u, dt, A, B, C, D, _ = test_selective_scan.inputs(segments, 16, 4)
+    u.requires_grad_()
+    out = selective_scan(u, dt, A, B, C, D, None, segments).out
+    (first,) = torch.autograd.grad(out.square().sum(), u, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_mamba_ssm_is_left_out_where_it_cannot_do_what_is_asked(monkeypatch):
+    monkeypatch.setattr(cuda, "_installed", lambda: True)
+    segments = Segments.of([4, 4])
+    assert not cuda.can_scan(torch.ones(8, 16), None, segments, False)  # not on CUDA
+
+
+def test_gradients_are_needed_only_where_autograd_would_record_them():
+    x = torch.ones(2, requires_grad=True)
+    assert dispatch.needs_gradients((None, x))
+    assert not dispatch.needs_gradients((x.detach(), None))
+    with torch.no_grad():
+        assert not dispatch.needs_gradients((x,))

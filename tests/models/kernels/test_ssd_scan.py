@@ -1,0 +1,175 @@
+"""Mamba-2's scan: fused kernel and definition against a float64 recurrence, gradients against autograd."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mambascope.models.kernels import definition, ssd_scan
+from mambascope.sites.segments import Segments
+from tests.models.kernels import recurrences as expected
+from tests.models.kernels.recurrences import distance, halves, leaves, segments_
+from tests.models.kernels.test_selective_scan import weighed
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module"
+)  # the type checker does
+
+
+def inputs(segments, H, P, G, N, *, seed=0, largest_dt=2.0, skip=True, slots=2):
+    random = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(shape, generator=random)  # noqa: E731
+    dt = largest_dt * torch.rand(segments.tokens, H, generator=random) ** 4
+    u = normal(segments.tokens, H, P)
+    B, C = normal(segments.tokens, G, N), normal(segments.tokens, G, N)
+    state = normal(slots, H, P, N) if slots else None
+    return [u, dt, -F.softplus(4 * normal(H)), B, C, normal(H) if skip else None, state]
+
+
+SIZES = st.tuples(
+    st.sampled_from([4, 8]),
+    st.sampled_from([1, 6, 16, 32]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 3, 16, 64]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(segments_(), SIZES, st.sampled_from([0.01, 2.0, 300.0]), st.booleans(), st.booleans())
+def test_any_segments_and_sizes_follow_the_recurrence(segments, sizes, largest_dt, skip, every):
+    tensors = inputs(segments, *sizes, largest_dt=largest_dt, skip=skip)
+    result = ssd_scan(*tensors, segments, all_states=every)
+    true = expected.ssd_scan(*tensors, segments)
+    assert distance(result.out, true.out) < 3e-6
+    assert distance(result.kept, true.kept, true.states) < 3e-6
+    assert (result.states is not None) == every
+    if every:
+        assert distance(result.states, true.states) < 3e-6
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 127, 128, 129, 255, 256, 257, 300])
+def test_lengths_around_the_edges_of_vectors_and_pieces(length):
+    segments = Segments.of([length, 3, length], slots=[-1, 0, 1], keep="last")
+    tensors = inputs(segments, 4, 16, 2, 16, largest_dt=0.1)
+    result = ssd_scan(*tensors, segments)
+    true = expected.ssd_scan(*tensors, segments)
+    assert distance(result.out, true.out) < 2e-6
+    assert distance(result.kept, true.kept, true.states) < 2e-6
+
+
+@settings(max_examples=15, deadline=None)
+@given(segments_(longest=20), st.sampled_from([(4, 3, 2, 5), (2, 8, 1, 16)]))
+def test_the_definition_follows_the_recurrence(segments, sizes):
+    tensors = [x.double() for x in inputs(segments, *sizes)]
+    result = ssd_scan(*tensors, segments, all_states=True)
+    true = expected.ssd_scan(*tensors, segments)
+    assert distance(result.out, true.out) < 1e-13
+    assert distance(result.kept, true.kept, true.states) < 1e-13
+    assert distance(result.states, true.states) < 1e-13
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(2, 150), min_size=1, max_size=4), st.data())
+def test_a_split_with_carry_equals_the_whole(lengths, data):
+    segments = Segments.of(lengths, slots=[-1] * len(lengths), keep="last")
+    at = np.array([data.draw(st.integers(1, n - 1)) for n in lengths])
+    head, tail, first = halves(segments, at)
+    u, dt, A, B, C, D, _ = inputs(segments, 4, 16, 2, 32)
+    whole = ssd_scan(u, dt, A, B, C, D, None, segments)
+    one = ssd_scan(u[first], dt[first], A, B[first], C[first], D, None, head)
+    two = ssd_scan(u[~first], dt[~first], A, B[~first], C[~first], D, one.kept, tail)
+    out = torch.empty_like(u)
+    out[first], out[~first] = one.out, two.out
+    assert distance(out, whole.out) < 2e-6
+    assert distance(two.kept, whole.kept) < 2e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    segments_(longest=70),
+    st.sampled_from([(4, 16, 1, 16), (4, 6, 2, 3), (4, 32, 4, 32)]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_gradients_are_those_of_autograd_through_the_definition(segments, sizes, every, skip):
+    tensors = inputs(segments, *sizes, skip=skip)
+    fused, plain = leaves(tensors, torch.float32), leaves(tensors, torch.float64)
+    gradients = []
+    for given_, scan in ((fused, ssd_scan), (plain, definition.ssd_scan)):
+        result = scan(*given_, segments, all_states=every)
+        gradients.append(torch.autograd.grad(weighed(result), [x for x in given_ if x is not None]))
+    for got, true in zip(*gradients, strict=True):
+        assert distance(got, true) < 5e-5
+
+
+def test_gradcheck_of_the_definition():
+    segments = Segments.of([3, 1, 4], slots=[0, -1, 0], keep=[0, 5, 7])
+    tensors = leaves(inputs(segments, 2, 2, 1, 3), torch.float64)
+
+    def scan(*given_):
+        return tuple(definition.ssd_scan(*given_, segments, all_states=True))
+
+    assert torch.autograd.gradcheck(scan, tensors)
+
+
+@pytest.mark.parametrize("where", range(6))
+def test_a_nan_reaches_what_depends_on_it_and_no_other_segment(where):
+    segments = Segments.of([4, 40, 3], slots=[-1, 0, -1], keep="last")
+    tensors = inputs(segments, 4, 16, 2, 16)
+    tensors[where][(10,) if where in (0, 1, 3, 4) else (3,)] = float("nan")
+    result = ssd_scan(*tensors, segments)
+    true = expected.ssd_scan(*tensors, segments)
+    assert result.out[true.out.isnan()].isnan().all() and true.out.isnan().any()
+    assert result.kept[true.kept.isnan()].isnan().all()
+    if where in (0, 1, 3, 4):
+        assert result.out[:4].isfinite().all() and result.out[44:].isfinite().all()
+    else:
+        assert result.out[:, :3].isfinite().all()
+
+
+def test_huge_steps_forget_everything_and_none_forgets_nothing():
+    segments = Segments.of([3], slots=[0], keep="all")
+    u, _, A, B, C, D, state = inputs(segments, 4, 16, 1, 16)
+    dt = torch.tensor([0.0, 1e30, 0.0])[:, None].expand(3, 4).contiguous()
+    u[1] = 0.0
+    kept = ssd_scan(u, dt, A, B, C, D, state, segments).kept
+    assert torch.equal(kept[0], state[0])
+    assert not kept[1:].any()
+
+
+def test_column_slices_are_read_in_place():
+    segments = Segments.of([20, 30])
+    u, dt, A, B, C, D, _ = inputs(segments, 4, 16, 2, 16)
+    wide = torch.cat([u.flatten(1), B.flatten(1), C.flatten(1)], dim=1)
+    u_, B_, C_ = wide.split([64, 32, 32], dim=1)
+    sliced = u_.unflatten(1, (4, 16)), dt, A, B_.unflatten(1, (2, 16)), C_.unflatten(1, (2, 16)), D
+    assert torch.equal(
+        ssd_scan(*sliced, None, segments).out, ssd_scan(u, dt, A, B, C, D, None, segments).out
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype):
+    segments = Segments.of([70, 5], keep="last")
+    tensors = [x.to(dtype) for x in inputs(segments, 4, 16, 1, 8)]
+    result = ssd_scan(*tensors, segments)
+    true = expected.ssd_scan(*tensors, segments)
+    assert result.out.dtype == dtype and result.kept.dtype == torch.float32
+    assert distance(result.kept, true.kept, true.states) < 1e-6
+    assert distance(result.out, true.out) < 2 * torch.finfo(dtype).eps
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    segments = Segments.of([30, 7, 150, 1, 64])
+    before = torch.get_num_threads()
+    bits = []
+    for threads in (before, 1):
+        torch.set_num_threads(threads)
+        tensors = leaves(inputs(segments, 8, 16, 2, 16, slots=0), torch.float32)
+        out = ssd_scan(*tensors, segments).out
+        out.square().sum().backward()
+        bits.append([out, *(x.grad for x in tensors if x is not None)])
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*bits, strict=True))
