@@ -154,12 +154,12 @@ def training_table(repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a quarter of the layers, two repeats")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the layers, one repeat")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    layers, repeats = (LAYERS // 4, 2) if chosen.quick else (LAYERS, 5)
+    layers, repeats = (LAYERS // 4, 1) if chosen.quick else (LAYERS, 3)
     print(f"{layers} layers, {chosen.threads} threads, torch {torch.__version__}\n")
     forward_table(layers, repeats)
     training_table(repeats)

@@ -32,7 +32,9 @@ def some_variants(count):
         Variant(
             (
                 ms.Edit(site="state", layers=n % 3, positions=n % 6, op="scale", value=0.5),
-                ms.Edit(site="resid_pre", layers=1, positions=2, value=torch.randn(16, generator=random)),
+                ms.Edit(
+                    site="resid_pre", layers=1, positions=2, value=torch.randn(16, generator=random)
+                ),
             )[: 1 + n % 2]
         )
         for n in range(count)

@@ -56,11 +56,11 @@ def run_variants(
         try:
             scores[done : done + len(batch)] = _run_batch(model, base, batch, metric)
         except torch.cuda.OutOfMemoryError as error:
-            if at_once == 1:
+            if len(batch) == 1:
                 raise ModelError(
                     f"CUDA memory does not suffice for one variant of {base.rows} rows; take fewer samples or another device"
                 ) from error
-            at_once = max(1, at_once // 2)
+            at_once = len(batch) // 2
             torch.cuda.empty_cache()
             warnings.warn(
                 f"out of CUDA memory: going on with {at_once} variants at once", stacklevel=2

@@ -1,6 +1,6 @@
 """Model configurations: frozen, one class per architecture, the fields in our own names (checkpoints/ translates)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -12,7 +12,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: str
+    architecture: Any  # each subclass narrows it to its own name
     n_layers: int
     d_model: int
     vocab_size: int

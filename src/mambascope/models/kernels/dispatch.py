@@ -9,6 +9,7 @@ Numba is imported at the first float32 call on CPU. MAMBASCOPE_KERNELS=definitio
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -237,7 +238,7 @@ def _wide_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def _wide(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+def _wide(tensors: Sequence[Tensor | None]) -> tuple[Any, ...]:
     """The tensors in the dtype that a recurrence on the first of them is computed in."""
     assert tensors[0] is not None
     dtype = _wide_dtype(tensors[0])
