@@ -23,7 +23,6 @@ from mambascope.errors import DataError
 OPENING = "Passage:"
 FEWEST, MOST = 2, 12
 TWO_STEP_SHARE = 0.25
-MOST_QUESTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -86,15 +85,12 @@ def make_passage(
 
 
 def training_passage(rng: Random) -> Passage:
-    """A passage as it is met in training: any length, short ones most often, with many questions, two steps before one.
-
-    Reading an answer out of the context is learnt from answers alone, and first in short passages.
-    """
+    """A passage as it is met in training: any length, up to four questions, two steps before one."""
     hops = 2 if rng.random() < TWO_STEP_SHARE else 1
-    n_statements = min(rng.randint(FEWEST, MOST) for _ in range(2))
-    claims = make_claims(rng, n_statements, hops, training_names())
+    claims = make_claims(rng, rng.randint(FEWEST, MOST), hops, training_names())
     questions = [q for steps in range(hops, 0, -1) for q in questions_of(rng, claims, steps)]
-    return Passage(tuple(claim.worded(rng) for claim in claims), tuple(questions[:MOST_QUESTIONS]))
+    n_questions = rng.randint(2, 4)
+    return Passage(tuple(claim.worded(rng) for claim in claims), tuple(questions[:n_questions]))
 
 
 def make_claims(rng: Random, n_statements: int, hops: int, names: Sequence[str]) -> list[Claim]:

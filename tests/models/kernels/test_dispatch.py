@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from mambascope.models.kernels import cuda, definition, dispatch, jit, selective_scan, ssd_scan
+from mambascope.models.kernels import cuda, definition, fused, jit, selective_scan, ssd_scan
 from mambascope.sites.segments import Segments
 from tests.models.kernels import test_selective_scan, test_ssd_scan
 
@@ -54,6 +54,18 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
     assert asked == [True, False]
 
 
+def test_kernels_compiled_from_other_sources_are_dropped(tmp_path):
+    source, compiled = tmp_path / "scan.py", tmp_path / "__pycache__" / "scan.nbi"
+    source.write_text("a")
+    jit.drop_stale_cache(tmp_path)
+    compiled.write_text("made from a")
+    jit.drop_stale_cache(tmp_path)
+    assert compiled.exists()
+    source.write_text("b")
+    jit.drop_stale_cache(tmp_path)
+    assert not compiled.exists()
+
+
 def test_second_derivatives_are_refused_and_not_silently_wrong():
     segments = Segments.of([4])
     u, dt, A, B, C, D, _ = test_selective_scan.inputs(segments, 16, 4)
@@ -72,7 +84,7 @@ def test_mamba_ssm_is_left_out_where_it_cannot_do_what_is_asked(monkeypatch):
 
 def test_gradients_are_needed_only_where_autograd_would_record_them():
     x = torch.ones(2, requires_grad=True)
-    assert dispatch.needs_gradients((None, x))
-    assert not dispatch.needs_gradients((x.detach(), None))
+    assert fused.needs_gradients((None, x))
+    assert not fused.needs_gradients((x.detach(), None))
     with torch.no_grad():
-        assert not dispatch.needs_gradients((x,))
+        assert not fused.needs_gradients((x,))

@@ -1,11 +1,13 @@
 """How every kernel is compiled: cached on disk where a folder can be written, in memory otherwise.
 
-Numba notices a change of the file that a kernel is in, not of what it calls: after an edit of simd.py or blocks.py
-delete the `*.nbi` files beside them. Threads follow `torch.get_num_threads()`.
+Numba notices a change of the file that a kernel is in, not of what the kernel calls, so a cache made from other sources
+than these is dropped when this module is imported. Threads follow `torch.get_num_threads()`.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -39,3 +41,19 @@ def use_torch_threads() -> None:
         torch.get_num_threads() != threads
     ):  # starting Numba's pool resets the OpenMP library's number, also PyTorch's
         torch.set_num_threads(threads)
+
+
+def drop_stale_cache(folder: Path) -> None:
+    """Delete the compiled kernels of a folder of sources if they were made from other sources."""
+    sources = sorted(folder.glob("*.py"))
+    now = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp = folder / "__pycache__" / "kernels.sha256"
+    with suppress(OSError):  # where nothing can be written there is no cache beside the sources
+        if not stamp.exists() or stamp.read_text() != now:
+            for index in stamp.parent.glob("*.nbi"):
+                index.unlink(missing_ok=True)
+            stamp.parent.mkdir(exist_ok=True)
+            stamp.write_text(now)
+
+
+drop_stale_cache(Path(__file__).parent)
