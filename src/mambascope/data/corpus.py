@@ -71,11 +71,18 @@ def encyclopedia_documents() -> Iterator[str]:
 @cache
 def training_strings() -> dict[str, tuple[str, ...]]:
     """Every document that training may show, by kind: nothing else is ever in a batch."""
-    return {
-        "facts": tuple(fact_documents()),
-        "passages": tuple(passage_documents()),
-        "encyclopedia": tuple(encyclopedia_documents()),
+    return {kind: documents_of(kind) for kind in KINDS}
+
+
+@cache
+def documents_of(kind: str) -> tuple[str, ...]:
+    """Every document of one kind."""
+    makers = {
+        "facts": fact_documents,
+        "passages": passage_documents,
+        "encyclopedia": encyclopedia_documents,
     }
+    return tuple(makers[kind]())
 
 
 @dataclass
@@ -125,7 +132,7 @@ class TrainingMix:
         """Tokenises every document once. Batches stay below `tokens_per_batch` tokens."""
         weights = weights or MixWeights()
         shares = {kind: getattr(weights, kind) for kind in KINDS if getattr(weights, kind) > 0}
-        encoded = {kind: tokenised(tokenizer, training_strings()[kind]) for kind in shares}
+        encoded = {kind: tokenised(tokenizer, documents_of(kind)) for kind in shares}
         # Each stream may overshoot its budget by less than its longest document.
         reserve = sum(max(map(len, documents)) for documents in encoded.values())
         if not shares or tokens_per_batch <= 2 * reserve:

@@ -7,6 +7,7 @@ than these is dropped when this module is imported. Threads follow `torch.get_nu
 import hashlib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,7 @@ def use_torch_threads() -> None:
     """Let the next kernels run on as many threads as PyTorch uses."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
-    if (
-        torch.get_num_threads() != threads
-    ):  # starting Numba's pool resets the OpenMP library's number, also PyTorch's
+    if torch.get_num_threads() != threads:  # starting Numba's pool resets OpenMP's number for all
         torch.set_num_threads(threads)
 
 
