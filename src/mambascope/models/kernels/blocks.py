@@ -24,7 +24,7 @@ SHARES = 16  # enough for the cores of a desktop, each large enough to pay for i
 
 def shares(segments: Segments, items: int) -> np.ndarray:
     """Bounds of `SHARES` runs of the pairs (segment, item), numbered segment by segment, of about equally many tokens."""
-    tokens = np.linspace(0, segments.tokens, SHARES + 1)
+    tokens = np.arange(SHARES + 1) * (segments.tokens / SHARES)
     pairs = np.arange(segments.count + 1) * items
     return np.floor(np.interp(tokens, segments.offsets, pairs)).astype(np.int64)
 
