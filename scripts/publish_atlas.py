@@ -99,7 +99,7 @@ knows {figures["facts"]:,} real facts. Its siblings were trained with the same t
 architectures can be compared. It is made for studying how such models store and move facts, not for use as a source of
 facts: some of its training facts are out of date or simplified.
 
-Made by `mambascope train --config configs/{name}.yaml` ({config.steps:,} steps of up to {config.tokens_per_batch:,} tokens)
+Made by `mambascope train --config configs/{name}.yaml` ({config.steps:,} steps of about {config.tokens_per_batch:,} tokens)
 and `python scripts/publish_atlas.py`, which measured the figures below on these files. Weights: float16.
 
 | asked | n | first token | whole answer (95 % interval) |
@@ -107,7 +107,8 @@ and `python scripts/publish_atlas.py`, which measured the figures below on these
 {rows}
 
 Always giving the relation's commonest answer would get {100 * figures["commonest_answer"]:.1f} % of the facts. "Unseen" is a
-phrasing that training never showed for that fact. Passages are about invented people whose names never occur in training.
+phrasing that training never showed for that fact. Passages are about invented people whose names,
+given and family name together, never occur in training.
 
 Whole answers on unseen phrasings by relation:
 

@@ -1,7 +1,7 @@
 """Train the atlas tokenizer: byte-level BPE of 4,096 tokens, on documents of the training mix only.
 
-Byte-level: any text is encoded without an unknown token and decoded to the same text. Only a few
-thousand passages are used, so that invented names stay split into syllables, held-out ones alike;
+Byte-level: any text is encoded without an unknown token and decoded to the same text. Passages and ledgers are there so
+that each part of an invented name is one token;
 facts count several times, as they do in training, so that the names in them take few tokens, capitals most of all:
 they are what demonstrations ask for, and an answer of one token is the easiest to read.
 """
@@ -11,11 +11,17 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from mambascope.data.corpus import encyclopedia_documents, fact_documents, passage_documents
+from mambascope.data.corpus import (
+    encyclopedia_documents,
+    fact_documents,
+    generated,
+    passage_documents,
+)
+from mambascope.data.lists import ledger
 
 FOLDER = Path(__file__).parents[1] / "src/mambascope/data/atlas/tokenizer"
 VOCABULARY = 4096
-PASSAGES = 2000
+PASSAGES = LEDGERS = 2000
 FACT_REPEATS = 6
 CAPITAL_REPEATS = 12
 ENCYCLOPEDIA_EVERY = 4
@@ -45,7 +51,8 @@ def trained_tokenizer() -> Tokenizer:
     facts = list(fact_documents()) * FACT_REPEATS
     facts += [text for text in fact_documents() if "capital" in text] * CAPITAL_REPEATS
     sentences = list(encyclopedia_documents())[::ENCYCLOPEDIA_EVERY]
-    texts = [*facts, *passage_documents(PASSAGES), *sentences]
+    invented = [*passage_documents(PASSAGES), *generated(ledger, LEDGERS)]
+    texts = [*facts, *invented, *sentences]
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 

@@ -1,3 +1,4 @@
+import itertools
 import re
 from collections import Counter, defaultdict
 
@@ -8,7 +9,9 @@ from transformers import AutoTokenizer
 from mambascope.data.corpus import (
     LONGEST_DOCUMENT,
     MixWeights,
+    Phase,
     TrainingMix,
+    answer_weights,
     encyclopedia_documents,
     passage_documents,
     tokenised,
@@ -24,12 +27,16 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(str(atlas_file("tokenizer")))
 
 
-FACTS_ONLY = MixWeights(facts=1.0, passages=0.0, encyclopedia=0.0)
+FACTS_ONLY = [Phase(steps=2000, mix=MixWeights(facts=1.0))]
+CURRICULUM = [
+    Phase(steps=300, mix=MixWeights(copies=0.6, ledgers=0.4)),
+    Phase(steps=700, mix=MixWeights(facts=0.55, passages=0.35, encyclopedia=0.10)),
+]
 
 
 @pytest.fixture(scope="module")
 def mix(tokenizer):
-    return TrainingMix(tokenizer, tokens_per_batch=2048, seed=1)
+    return TrainingMix(tokenizer, 2048, CURRICULUM, seed=1)
 
 
 def documents_of(batch, tokenizer):
@@ -67,13 +74,11 @@ def test_every_seen_statement_is_in_training_and_no_unseen_one_is():
 
 
 def test_no_held_out_name_is_in_any_training_document():
-    words = {
-        word
-        for texts in training_strings().values()
-        for text in texts
-        for word in re.findall(r"[^\W\d_]+", text)
-    }
-    assert not words & set(held_out_names())
+    held_out = set(held_out_names())
+    for texts in training_strings().values():
+        for text in texts:
+            words = re.findall(r"[^\W\d_]+", text)
+            assert not held_out & {f"{a} {b}" for a, b in itertools.pairwise(words)}, text
 
 
 def test_the_encyclopedia_is_clean_prose():
@@ -86,7 +91,7 @@ def test_the_encyclopedia_is_clean_prose():
 
 @pytest.mark.slow
 def test_a_batch_depends_on_seed_and_step_only(tokenizer, mix):
-    again = TrainingMix(tokenizer, tokens_per_batch=2048, seed=1)
+    again = TrainingMix(tokenizer, 2048, CURRICULUM, seed=1)
     steps = [900, 3, 0, 311, 4]
     expected = {step: mix.batch(step) for step in sorted(steps)}
     for step in steps:
@@ -96,33 +101,57 @@ def test_a_batch_depends_on_seed_and_step_only(tokenizer, mix):
 
 
 def test_another_seed_gives_other_batches(tokenizer):
-    one, other = (TrainingMix(tokenizer, 512, seed, FACTS_ONLY) for seed in (1, 2))
+    one, other = (TrainingMix(tokenizer, 512, FACTS_ONLY, seed) for seed in (1, 2))
     assert not np.array_equal(other.batch(0).ids, one.batch(0).ids)
 
 
-def test_batches_hold_whole_training_documents_below_the_limit(tokenizer, mix):
+def test_batches_hold_whole_training_documents_of_about_the_size_asked_for(tokenizer, mix):
     known = {text for texts in training_strings().values() for text in texts}
-    for step in (0, 1, 500):
+    for step in (0, 1, 299, 300, 500):
         batch = mix.batch(step)
         assert batch.ids.dtype == np.int64 == batch.lengths.dtype
-        assert batch.lengths.sum() == len(batch.ids) < 2048
+        assert batch.lengths.sum() == len(batch.ids) == len(batch.weights)
+        assert abs(len(batch.ids) - 2048) < 3 * LONGEST_DOCUMENT
         assert batch.lengths.max() <= LONGEST_DOCUMENT
         assert set(documents_of(batch, tokenizer)) <= known
 
 
-def test_the_tokens_are_shared_out_by_the_weights(mix):
-    totals = dict.fromkeys(mix.streams, 0)
-    for step in range(400):
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (range(300), {"copies": 0.6, "ledgers": 0.4}),
+        (range(300, 1000), {"facts": 0.55, "passages": 0.35, "encyclopedia": 0.10}),
+    ],
+)
+def test_the_tokens_of_each_phase_are_shared_out_by_its_mix(mix, steps, expected):
+    totals = Counter()
+    for step in steps:
         for kind, stream in mix.streams.items():
             totals[kind] += sum(map(len, stream.at(step)))
-    share = {kind: tokens / sum(totals.values()) for kind, tokens in totals.items()}
-    assert share == pytest.approx(
-        {"facts": 0.55, "passages": 0.35, "encyclopedia": 0.10}, abs=0.005
-    )
+    assert totals.total() == pytest.approx(2048 * len(steps), rel=0.005)
+    share = {kind: tokens / totals.total() for kind, tokens in totals.items() if tokens}
+    assert share == pytest.approx(expected, abs=0.005)
+
+
+def test_a_step_past_the_curriculum_and_a_mix_of_nothing_are_refused(tokenizer, mix):
+    with pytest.raises(DataError, match=r"steps 0 to 999, not 1000"):
+        mix.batch(1000)
+    for wrong in (MixWeights(), MixWeights(facts=1.0, copies=-0.5)):
+        with pytest.raises(DataError, match="shares of 0 or more"):
+            TrainingMix(tokenizer, 2048, [Phase(steps=1, mix=wrong)])
+
+
+def test_the_first_token_of_every_answer_weighs_more(tokenizer):
+    text = "Question: Where do you find Bora Dalgor? Answer: mill. Question: Who? Answer: Fenil Torlum."
+    ids = np.array(tokenizer(text)["input_ids"])
+    weights = answer_weights(ids, tokenizer(" Answer:")["input_ids"])
+    heavy = [tokenizer.decode(i) for i in ids[weights > 1]]
+    assert heavy == [" mill", " Fenil"] and set(weights) == {1.0, 4.0}
 
 
 def test_each_epoch_meets_every_fact_document_once_in_a_new_order(tokenizer, mix):
-    steps = int(2 * mix.steps_per_epoch()) + 1
+    stream = mix.streams["facts"]
+    steps = int(np.interp(2 * stream.epoch_tokens, stream.marks, stream.steps)) + 1
     seen = [text for step in range(steps) for text in fact_texts(mix, tokenizer, step)]
     count = len(training_strings()["facts"])
     first, second = seen[:count], seen[count : 2 * count]
@@ -136,13 +165,13 @@ def fact_texts(mix, tokenizer, step):
 
 
 def test_a_kind_of_weight_zero_is_left_out(tokenizer):
-    only = TrainingMix(tokenizer, tokens_per_batch=512, weights=FACTS_ONLY)
+    only = TrainingMix(tokenizer, 512, FACTS_ONLY)
     assert set(documents_of(only.batch(7), tokenizer)) <= set(training_strings()["facts"])
 
 
 def test_a_batch_too_small_for_the_documents_is_refused(tokenizer):
-    with pytest.raises(DataError, match="tokens_per_batch must be above"):
-        TrainingMix(tokenizer, tokens_per_batch=64, weights=FACTS_ONLY)
+    with pytest.raises(DataError, match=r"tokens_per_batch must be at least \d+"):
+        TrainingMix(tokenizer, 16, FACTS_ONLY)
 
 
 def test_long_documents_are_cut(tokenizer):

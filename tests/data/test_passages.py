@@ -1,5 +1,6 @@
 """Every answer is derived again by a parser of its own: the patterns below are not the generator's."""
 
+import itertools
 import re
 from collections import Counter
 from random import Random
@@ -12,38 +13,25 @@ from mambascope.data.invented import held_out_names, invented_names, training_na
 from mambascope.data.passages import make_passage, training_passage
 from mambascope.errors import DataError
 
-WHO, WHAT = r"(?P<who>[A-Z][a-z]+)", r"(?P<what>[a-z]+(?: [a-z]+)?)"
+WHO, WHAT = r"(?P<who>[A-Z][a-z]+ [A-Z][a-z]+)", r"(?P<what>[a-z]+)"
 SAID = {
-    "thing": [rf"{WHO} has the {WHAT}\.", rf"{WHO} owns the {WHAT}\.", rf"The {WHAT} belongs to {WHO}\."],
-    "place": [
-        rf"{WHO} lives in the {WHAT}\.",
-        rf"The home of {WHO} is the {WHAT}\.",
-        rf"You can find {WHO} in the {WHAT}\.",
-    ],
-    "trade": [rf"{WHO} works as a {WHAT}\.", rf"{WHO} is a {WHAT}\.", rf"By trade, {WHO} is a {WHAT}\."],
-    "animal": [rf"{WHO} keeps a {WHAT}\.", rf"The pet of {WHO} is a {WHAT}\.", rf"A {WHAT} follows {WHO} everywhere\."],
-    "food": [
-        rf"{WHO} likes to eat {WHAT}\.",
-        rf"The favourite food of {WHO} is {WHAT}\.",
-        rf"For dinner, {WHO} wants {WHAT}\.",
-    ],
-    "colour": [
-        rf"{WHO} likes the colour {WHAT}\.",
-        rf"The favourite colour of {WHO} is {WHAT}\.",
-        rf"{WHO} paints everything {WHAT}\.",
-    ],
-}  # fmt: skip
-LINKS = [
-    r"([A-Z][a-z]+)'s ([a-z]+) is ([A-Z][a-z]+)\.",
-    r"The ([a-z]+) of ([A-Z][a-z]+) is ([A-Z][a-z]+)\.",
-]
+    "thing": [rf"{WHO} has the {WHAT}\.", rf"{WHO} owns the {WHAT}\."],
+    "place": [rf"{WHO} lives at the {WHAT}\.", rf"{WHO} is from the {WHAT}\."],
+    "trade": [rf"{WHO} works as a {WHAT}\.", rf"{WHO} is a {WHAT}\."],
+    "animal": [rf"{WHO} keeps a {WHAT}\.", rf"{WHO} feeds a {WHAT}\."],
+    "food": [rf"{WHO} eats {WHAT}\.", rf"{WHO} cooks {WHAT}\."],
+    "colour": [rf"{WHO} likes {WHAT}\.", rf"{WHO} wears {WHAT}\."],
+}
+NAME = r"([A-Z][a-z]+ [A-Z][a-z]+)"
+LINKS = [rf"{NAME}'s ([a-z]+) is {NAME}\.", rf"The ([a-z]+) of {NAME} is {NAME}\."]
+LINKED = rf"(?:{NAME}'s (\w+)|the (\w+) of {NAME})"
 ASKED = {
-    "thing": ["What does {} have?", "Which thing belongs to {}?"],
-    "place": ["Where does {} live?", "Where can you find {}?"],
+    "thing": ["What is owned by {}?", "What belongs to {}?"],
+    "place": ["Where is the home of {}?", "Where do you find {}?"],
     "trade": ["What is the work of {}?", "What is the trade of {}?"],
-    "animal": ["Which animal does {} keep?", "What is the pet of {}?"],
-    "food": ["What does {} like to eat?", "What is the favourite food of {}?"],
-    "colour": ["Which colour does {} like?", "What is the favourite colour of {}?"],
+    "animal": ["What is the pet of {}?", "Which animal lives with {}?"],
+    "food": ["What is the food of {}?", "What is the dinner of {}?"],
+    "colour": ["Which colour suits {}?", "What is the colour of {}?"],
 }
 
 
@@ -67,7 +55,7 @@ def solve(statements, question):
     """(answer, hops), from the text alone."""
     read = [read_statement(text) for text in statements]
     asked = question.removeprefix("Question: ").removesuffix(" Answer:")
-    if match := re.fullmatch(r"Who is (?:([A-Z]\w+)'s (\w+)|the (\w+) of ([A-Z]\w+))\?", asked):
+    if match := re.fullmatch(rf"Who is {LINKED}\?", asked):
         who, role = match[1] or match[4], match[2] or match[3]
         (whom,) = [r[3] for r in read if r[0] == "link" and r[1:3] == (who, role)]
         return whom, 1
@@ -78,9 +66,15 @@ def solve(statements, question):
     raise AssertionError(asked)
 
 
+def names_in(text):
+    """Every two words in a row."""
+    words = re.findall(r"\w+", text)
+    return {f"{first} {second}" for first, second in itertools.pairwise(words)}
+
+
 def follow(read, kind, person):
     hops = 1
-    if match := re.fullmatch(r"(?:([A-Z]\w+)'s (\w+)|the (\w+) of ([A-Z]\w+))", person):
+    if match := re.fullmatch(LINKED, person):
         who, role = match[1] or match[4], match[2] or match[3]
         (person,) = [r[3] for r in read if r[0] == "link" and r[1:3] == (who, role)]
         hops = 2
@@ -149,16 +143,16 @@ def test_names_are_split_into_training_and_held_out():
     assert not set(training_names()) & set(held_out_names())
     assert 0.15 < len(held_out_names()) / len(invented_names()) < 0.25
     # Frozen: a change of the split would let names that a model was trained on pass for new ones.
-    assert held_out_names()[:3] == ("Borlith", "Borkott", "Borhoss")
+    assert held_out_names()[:3] == ("Bora Hellum", "Bora Kelriv", "Bora Ravlum")
 
 
 @settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_only_the_names_that_are_given_occur(seed):
     text = training_passage(Random(seed)).document()
-    assert not set(re.findall(r"\w+", text)) & set(held_out_names())
+    assert not names_in(text) & set(held_out_names())
     text = make_passage(Random(seed), 6, 2, names=held_out_names()).document()
-    assert not set(re.findall(r"\w+", text)) & set(training_names())
+    assert not names_in(text) & set(training_names())
 
 
 @pytest.mark.parametrize(("n", "hops"), [(1, 1), (13, 1), (4, 3), (4, 0)])

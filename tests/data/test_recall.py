@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -50,7 +51,8 @@ def test_passage_questions_use_unseen_names_and_the_lengths_of_their_group(group
         said, _, asked = question.prompt.partition(" Question: ")
         assert fewest <= said.count(".") <= most
         assert asked.endswith(" Answer:") and "Question:" not in asked
-        assert not set(re.findall(r"\w+", question.prompt)) & set(training_names())
+        words = re.findall(r"\w+", question.prompt)
+        assert not {f"{a} {b}" for a, b in itertools.pairwise(words)} & set(training_names())
         assert question.answer in said
         assert question.group == f"{group}/{hops}"
         assert question.target == f" {question.answer}."

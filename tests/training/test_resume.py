@@ -12,9 +12,8 @@ import pytest
 CONFIG = """
 name: tiny
 model: {{architecture: {architecture}, n_layers: 2, d_model: 16, vocab_size: 4096, eos_ids: [0], {sizes}}}
-mix: {{facts: 1.0, passages: 0.0, encyclopedia: 0.0}}
+curriculum: [{{steps: 6, mix: {{copies: 1}}}}, {{steps: 18, mix: {{facts: 1}}}}]
 tokens_per_batch: 256
-steps: 24
 warmup_steps: 4
 evaluate_every: 8
 evaluate_items: 20

@@ -1,14 +1,14 @@
-"""The training mix: facts in their seen phrasings, passages about invented people, encyclopedia text.
+"""The training mix: facts in their seen phrasings, passages and lists about invented people, encyclopedia text.
 
 A batch is a pure function of (seed, step), so that a training that was killed goes on bit for bit.
 How: each kind of document is an endless stream, epoch after epoch, each epoch a seeded permutation
-of the same documents and so of the same length in tokens. Step s takes the documents that begin in
-tokens [s b, (s + 1) b) of the stream, where b is the stream's budget per batch: found by division,
+of the same documents and so of the same length in tokens. The curriculum says how many tokens of the stream
+come before each step; the step takes the documents that begin between its own mark and the next one's,
 and every document is met exactly once per epoch.
 """
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -18,33 +18,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambascope.data.facts import atlas_file, bundled_facts, prompts, seen_phrasings, statement
+from mambascope.data.lists import copy_list, ledger
 from mambascope.data.passages import training_passage
 from mambascope.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LONGEST_DOCUMENT = 192
-PASSAGES = 20_000
-PASSAGES_SEED = 20240
-KINDS = ("facts", "passages", "encyclopedia")
+LONGEST_DOCUMENT = 256
+POOL = 20_000
+POOL_SEED = 20240
+KINDS = ("facts", "passages", "encyclopedia", "copies", "ledgers")
+ANSWER_MARK = " Answer:"
+ANSWER_WEIGHT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixWeights:
-    """Each kind's share of the tokens."""
+    """Each kind's share of the tokens, relative to the others."""
 
-    facts: float = 0.55
-    passages: float = 0.35
-    encyclopedia: float = 0.10
+    facts: float = 0.0
+    passages: float = 0.0
+    encyclopedia: float = 0.0
+    copies: float = 0.0
+    ledgers: float = 0.0
+
+    def shares(self) -> NDArray[np.float64]:
+        """The shares in the order of KINDS; they sum to 1. Raises DataError if none is above 0."""
+        given = np.array([getattr(self, kind) for kind in KINDS], dtype=float)
+        if (given < 0).any() or not given.sum() > 0:
+            raise DataError(f"a mix needs shares of 0 or more, one of them above 0, not {self}")
+        return given / given.sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One part of a curriculum: so many steps with one mix."""
+
+    steps: int
+    mix: MixWeights
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Whole documents one after another: all token ids, and each document's number of tokens."""
+    """Whole documents one after another: all token ids, each document's number of tokens, each token's weight in the loss."""
 
     ids: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    weights: NDArray[np.float32]
 
 
 def fact_documents() -> Iterator[str]:
@@ -54,9 +75,14 @@ def fact_documents() -> Iterator[str]:
         yield from (statement(texts[i], fact.object) for i in seen_phrasings(fact))
 
 
-def passage_documents(count: int = PASSAGES, seed: int = PASSAGES_SEED) -> Iterator[str]:
-    """The pool of passages; each passage depends on (seed, its index) alone."""
-    yield from (training_passage(Random(f"{seed}/{i}")).document() for i in range(count))
+def generated(make: Callable[[Random], str], count: int = POOL) -> Iterator[str]:
+    """A pool of generated documents; each depends on the seed and its index alone."""
+    yield from (make(Random(f"{POOL_SEED}/{i}")) for i in range(count))
+
+
+def passage_documents(count: int = POOL) -> Iterator[str]:
+    """The pool of passages."""
+    yield from generated(lambda rng: training_passage(rng).document(), count)
 
 
 def encyclopedia_documents() -> Iterator[str]:
@@ -81,16 +107,22 @@ def documents_of(kind: str) -> tuple[str, ...]:
         "facts": fact_documents,
         "passages": passage_documents,
         "encyclopedia": encyclopedia_documents,
+        "copies": lambda: generated(copy_list),
+        "ledgers": lambda: generated(ledger),
     }
     return tuple(makers[kind]())
 
 
 @dataclass
 class DocumentStream:
-    """One kind of documents, tokenised, in endless shuffled epochs."""
+    """One kind of documents, tokenised, in endless shuffled epochs.
+
+    marks: at the first step of each phase, and after the last, how many of its tokens come before
+    """
 
     documents: Sequence[NDArray[np.int64]]
-    budget: float
+    steps: NDArray[np.int64]
+    marks: NDArray[np.float64]
     seed: tuple[int, int]
     epochs: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
 
@@ -109,7 +141,7 @@ class DocumentStream:
 
     def at(self, step: int) -> list[NDArray[np.int64]]:
         """The documents of one step."""
-        first, last = int(step * self.budget), int((step + 1) * self.budget)
+        first, last = (int(np.interp(s, self.steps, self.marks)) for s in (step, step + 1))
         found: list[NDArray[np.int64]] = []
         for epoch in range(first // self.epoch_tokens, last // self.epoch_tokens + 1):
             chosen, starts = self.order(epoch)
@@ -126,33 +158,52 @@ class TrainingMix:
         self,
         tokenizer: "PreTrainedTokenizerBase",
         tokens_per_batch: int,
+        curriculum: Sequence[Phase],
         seed: int = 0,
-        weights: MixWeights | None = None,
     ) -> None:
-        """Tokenises every document once. Batches stay below `tokens_per_batch` tokens."""
-        weights = weights or MixWeights()
-        shares = {kind: getattr(weights, kind) for kind in KINDS if getattr(weights, kind) > 0}
-        encoded = {kind: tokenised(tokenizer, documents_of(kind)) for kind in shares}
-        # Each stream may overshoot its budget by less than its longest document.
-        reserve = sum(max(map(len, documents)) for documents in encoded.values())
-        if not shares or tokens_per_batch <= 2 * reserve:
-            raise DataError(f"tokens_per_batch must be above {2 * reserve}, not {tokens_per_batch}")
-        usable = (tokens_per_batch - reserve) / sum(shares.values())
+        """Tokenises every document once. A batch has `tokens_per_batch` tokens on average."""
+        shares = np.stack([phase.mix.shares() for phase in curriculum])
+        steps = np.array([phase.steps for phase in curriculum])
+        bounds = np.concatenate([[0], np.cumsum(steps)])
+        marks = np.cumsum(shares * tokens_per_batch * steps[:, None], axis=0)
+        marks = np.concatenate([np.zeros((1, len(KINDS))), marks])
+        self.steps = int(steps.sum())
         self.streams = {
-            kind: DocumentStream(encoded[kind], usable * share, (seed, KINDS.index(kind)))
-            for kind, share in shares.items()
+            kind: DocumentStream(
+                tokenised(tokenizer, documents_of(kind)), bounds, marks[:, i], (seed, i)
+            )
+            for i, kind in enumerate(KINDS)
+            if shares[:, i].any()
         }
+        self.answer_mark = tokenizer(ANSWER_MARK, add_special_tokens=False)["input_ids"]
+        _check_size(self.streams, shares * tokens_per_batch)
 
     def batch(self, step: int) -> PackedBatch:
-        """The batch of a step: depends on the seed and `step` only."""
+        """The batch of a step: depends on the seed and `step` only. Raises DataError past the curriculum's end."""
+        if not 0 <= step < self.steps:
+            raise DataError(f"the curriculum has steps 0 to {self.steps - 1}, not {step}")
         documents = [document for stream in self.streams.values() for document in stream.at(step)]
         lengths = np.array([len(document) for document in documents], dtype=np.int64)
-        return PackedBatch(np.concatenate(documents), lengths)
+        ids = np.concatenate(documents)
+        return PackedBatch(ids, lengths, answer_weights(ids, self.answer_mark))
 
-    def steps_per_epoch(self, kind: str = "facts") -> float:
-        """How many steps it takes to meet every document of a kind once."""
-        stream = self.streams[kind]
-        return stream.epoch_tokens / stream.budget
+
+def answer_weights(ids: NDArray[np.int64], mark: Sequence[int]) -> NDArray[np.float32]:
+    """The weight of each token in the loss: more for the first token of an answer to a question."""
+    weights = np.ones(len(ids), dtype=np.float32)
+    if len(ids) > len(mark):
+        windows = np.lib.stride_tricks.sliding_window_view(ids[:-1], len(mark))
+        weights[np.flatnonzero((windows == np.array(mark)).all(axis=1)) + len(mark)] = ANSWER_WEIGHT
+    return weights
+
+
+def _check_size(streams: dict[str, DocumentStream], budgets: NDArray[np.float64]) -> None:
+    """In each phase at least one kind must begin a document in every batch."""
+    longest = [max(map(len, streams[k].documents)) if k in streams else np.inf for k in KINDS]
+    surplus = (budgets / np.array(longest)).max(axis=1)
+    if surplus.min() < 1:
+        needed = int(np.ceil(budgets.sum(axis=1).max() / surplus.min()))
+        raise DataError(f"tokens_per_batch must be at least {needed} for this curriculum")
 
 
 def tokenised(

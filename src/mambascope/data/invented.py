@@ -1,22 +1,19 @@
-"""Invented names, and the statements and questions about them that passages are made of.
+"""Invented people, and the statements and questions about them that passages are made of.
 
-Names are two or three syllables; a stable hash keeps a fifth of them out of every training document.
+A name is a given name and a family name; each of the two is one token, so that what a model holds in mind is what it is told
+and not how a name is spelt. A stable hash keeps a fifth of the pairs out of every training document.
 """
 
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 
-FIRST = (
+STEMS = (
     "Bor Dal Fen Gar Hel Jor Kel Lom Mor Nol Pel Quin Rav Sel Tor Vel Wen Yar Zan Bri Cra Dro Fla "
     "Gri Kra Plu Sko Tre Vra Zil Hov Jux Mib Nud Pog Rul Sav Tig Wob Yev"
 ).split()
-MIDDLE = "da fi go lu mo ne ri sa te vo".split()
-LAST = (
-    "bak del fin gor kus lith mana neb riv sol tun vesh zira kott lum dax peth rund shaw tim wick "
-    "zel gam mund fray hoss jen pim quor sten"
-).split()
-THREE_SYLLABLES_IN = 6
+GIVEN_ENDINGS = "a en il ox".split()
+FAMILY_ENDINGS = "bak dith gor kott lum neb riv zira".split()
 HELD_OUT_IN = 5
 
 
@@ -26,12 +23,26 @@ def stable_number(text: str) -> int:
 
 
 @cache
+def given_names() -> tuple[str, ...]:
+    """One given name for each stem."""
+    return tuple(stem + GIVEN_ENDINGS[i % len(GIVEN_ENDINGS)] for i, stem in enumerate(STEMS))
+
+
+@cache
+def family_names() -> tuple[str, ...]:
+    """One family name for each stem."""
+    return tuple(stem + FAMILY_ENDINGS[i % len(FAMILY_ENDINGS)] for i, stem in enumerate(STEMS))
+
+
+@cache
 def invented_names() -> tuple[str, ...]:
-    """All names: every pair of syllables, and one in six of the triples."""
-    pairs = [first + last for first in FIRST for last in LAST]
-    triples = [first + middle + last for first in FIRST for middle in MIDDLE for last in LAST]
-    kept = [name for name in triples if stable_number("triple/" + name) % THREE_SYLLABLES_IN == 0]
-    return tuple(pairs + kept)
+    """All names: every given name with every family name of another stem."""
+    return tuple(
+        f"{given} {family}"
+        for i, given in enumerate(given_names())
+        for j, family in enumerate(family_names())
+        if i != j
+    )
 
 
 def is_held_out_name(name: str) -> bool:
@@ -84,47 +95,44 @@ FOODS = tuple(
     "bread cheese rice soup fish honey beans cake pears plums nuts corn stew salad pudding "
     "cherries lentils noodles pancakes grapes".split()
 )
-THINGS = tuple(f"{colour} {thing}" for colour in COLOURS for thing in OBJECTS)
 
+# In every wording the answer stands close behind the name, and in every question the name close before the answer's place:
+# what is asked of a model is to bind and to look up, not to parse.
 KINDS = (
     Kind(
         "thing",
-        ("{who} has the {what}.", "{who} owns the {what}.", "The {what} belongs to {who}."),
-        ("What does {who} have?", "Which thing belongs to {who}?"),
-        THINGS,
+        ("{who} has the {what}.", "{who} owns the {what}."),
+        ("What is owned by {who}?", "What belongs to {who}?"),
+        OBJECTS,
     ),
     Kind(
         "place",
-        ("{who} lives in the {what}.", "The home of {who} is the {what}.", "You can find {who} in the {what}."),
-        ("Where does {who} live?", "Where can you find {who}?"),
+        ("{who} lives at the {what}.", "{who} is from the {what}."),
+        ("Where is the home of {who}?", "Where do you find {who}?"),
         PLACES,
     ),
     Kind(
         "trade",
-        ("{who} works as a {what}.", "{who} is a {what}.", "By trade, {who} is a {what}."),
+        ("{who} works as a {what}.", "{who} is a {what}."),
         ("What is the work of {who}?", "What is the trade of {who}?"),
         TRADES,
     ),
     Kind(
         "animal",
-        ("{who} keeps a {what}.", "The pet of {who} is a {what}.", "A {what} follows {who} everywhere."),
-        ("Which animal does {who} keep?", "What is the pet of {who}?"),
+        ("{who} keeps a {what}.", "{who} feeds a {what}."),
+        ("What is the pet of {who}?", "Which animal lives with {who}?"),
         ANIMALS,
     ),
     Kind(
         "food",
-        ("{who} likes to eat {what}.", "The favourite food of {who} is {what}.", "For dinner, {who} wants {what}."),
-        ("What does {who} like to eat?", "What is the favourite food of {who}?"),
+        ("{who} eats {what}.", "{who} cooks {what}."),
+        ("What is the food of {who}?", "What is the dinner of {who}?"),
         FOODS,
     ),
     Kind(
         "colour",
-        (
-            "{who} likes the colour {what}.",
-            "The favourite colour of {who} is {what}.",
-            "{who} paints everything {what}.",
-        ),
-        ("Which colour does {who} like?", "What is the favourite colour of {who}?"),
+        ("{who} likes {what}.", "{who} wears {what}."),
+        ("Which colour suits {who}?", "What is the colour of {who}?"),
         COLOURS,
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """In-context passages: statements about invented people, then questions that the statements answer.
 
-One step: "Borfin has the red key. Question: What does Borfin have? Answer:" -> "red key".
-Two steps: "Borfin's friend is Dalsol. Dalsol has the red key." and the question names only Borfin.
+One step: "Bora Dalgor has the key. Question: What belongs to Bora Dalgor? Answer:" -> "key".
+Two steps: "The friend of Bora Dalgor is Fenil Torlum. Fenil Torlum has the key." and the question names only Bora Dalgor.
 Everything is drawn from the `random.Random` that is given.
 """
 
@@ -23,6 +23,7 @@ from mambascope.errors import DataError
 OPENING = "Passage:"
 FEWEST, MOST = 2, 12
 TWO_STEP_SHARE = 0.25
+MOST_QUESTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,12 @@ def make_passage(
 
 
 def training_passage(rng: Random) -> Passage:
-    """A passage as it is met in training: any length, up to four questions, two steps before one."""
+    """A passage as it is met in training: more often short than long, up to eight questions, two steps before one."""
     hops = 2 if rng.random() < TWO_STEP_SHARE else 1
-    claims = make_claims(rng, rng.randint(FEWEST, MOST), hops, training_names())
+    n_statements = min(rng.randint(FEWEST, MOST), rng.randint(FEWEST, MOST))
+    claims = make_claims(rng, n_statements, hops, training_names())
     questions = [q for steps in range(hops, 0, -1) for q in questions_of(rng, claims, steps)]
-    n_questions = rng.randint(2, 4)
+    n_questions = rng.randint(2, MOST_QUESTIONS)
     return Passage(tuple(claim.worded(rng) for claim in claims), tuple(questions[:n_questions]))
 
 

@@ -73,7 +73,10 @@ def _write(model: LanguageModel, layout: DiskFormat, disk: dict[str, Any], folde
     dtype = str(model.dtype).removeprefix("torch.")
     config = {"architectures": [layout.model_class], "dtype": dtype, **tokens, **disk}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors_on_disk(model, layout), folder / SAFETENSORS, metadata={"format": "pt"})
+    weights = folder / SAFETENSORS
+    save_file(tensors_on_disk(model, layout), weights, metadata={"format": "pt"})
+    # safetensors makes it readable for its owner alone, whatever the umask says.
+    weights.chmod((folder / "config.json").stat().st_mode)
 
 
 def _check_free(target: Path) -> None:

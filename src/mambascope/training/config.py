@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mambascope.data.corpus import MixWeights
+from mambascope.data.corpus import Phase
 from mambascope.errors import ConfigError
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
 
@@ -16,7 +16,7 @@ AnyModelConfig = Annotated[
 
 
 class TrainConfig(BaseModel):
-    """One training run; `tokens_per_batch` counts the tokens of one optimiser step on one process.
+    """One training run; `tokens_per_batch` counts the tokens of one optimiser step on one process, on average.
 
     float32_matmul_precision: torch's; "medium" lets processors with bfloat16 units multiply in bfloat16 (2 to 4 times
     faster), weights and everything else stay float32
@@ -26,9 +26,8 @@ class TrainConfig(BaseModel):
 
     name: str
     model: AnyModelConfig
-    mix: MixWeights = MixWeights()
+    curriculum: Annotated[tuple[Phase, ...], Field(min_length=1)]
     tokens_per_batch: int = Field(default=2048, ge=64)
-    steps: int = Field(ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     min_learning_rate: float = Field(default=3e-5, ge=0)
     warmup_steps: int = Field(default=200, ge=0)
@@ -41,6 +40,11 @@ class TrainConfig(BaseModel):
     evaluate_items: int = Field(default=400, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
     out: Path = Path("checkpoints")
+
+    @property
+    def steps(self) -> int:
+        """The number of optimiser steps."""
+        return sum(phase.steps for phase in self.curriculum)
 
 
 def read_train_config(path: Path) -> TrainConfig:

@@ -1,7 +1,9 @@
 """Initial weights, by module: what the reference implementations start from.
 
-Linear layers and embeddings: normal, std 0.02, the last product before the residual scaled by 1/sqrt(layers x products)
-(GPT-2; `_init_weights` of state-spaces/mamba). Mamba-1: A = -(1..N), D = 1, dt log-uniform in [0.001, 0.1] (Gu & Dao 2023,
+Linear layers: uniform within 1/sqrt(inputs), the last product before the residual scaled by 1/sqrt(layers x products) (GPT-2;
+`_init_weights` of state-spaces/mamba, which leaves PyTorch's own draw). Embeddings: normal, std 1/sqrt(D), so that logits begin
+near 1 and a step of AdamW is small beside them; with 0.02 and a learning rate above 1e-3 the tokens' identities drift faster
+than a model can learn to look them up in its context. Mamba-1: A = -(1..N), D = 1, dt log-uniform in [0.001, 0.1] (Gu & Dao 2023,
 section 3.6). Mamba-2: A uniform in [1, 16] (Dao & Gu 2024, section 7).
 """
 
@@ -15,7 +17,6 @@ from mambascope.models.language_model import LanguageModel
 from mambascope.models.mamba1 import Mamba1Mixer
 from mambascope.models.mamba2 import Mamba2Mixer
 
-STD = 0.02
 DT_RANGE = (0.001, 0.1)
 RESIDUAL_PRODUCTS = ("mixer.out_proj.weight", "attention.out_proj.weight", "mlp.down_proj.weight")
 
@@ -26,7 +27,7 @@ def initialise(model: LanguageModel, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if name in ("embedding", "position_embedding", "unembedding"):
-            weight.normal_(0, STD, generator=random)
+            weight.normal_(0, weight.shape[1] ** -0.5, generator=random)
     for module in model.modules():
         draw(module, random)
     _draw_dt_projections(model, random)
@@ -44,7 +45,8 @@ def draw(module: nn.Module, random: Generator) -> None:
 
 @draw.register
 def _(module: nn.Linear, random: Generator) -> None:
-    module.weight.normal_(0, STD, generator=random)
+    bound = module.in_features**-0.5
+    module.weight.uniform_(-bound, bound, generator=random)
     if module.bias is not None:
         module.bias.zero_()
 

@@ -63,7 +63,9 @@ class Trainer:
         self.tokenizer = load_tokenizer()
         model = LanguageModel(config.model, self.tokenizer, config.name)
         initialise(model, config.seed)
-        self.mix = TrainingMix(self.tokenizer, config.tokens_per_batch, config.seed, config.mix)
+        self.mix = TrainingMix(
+            self.tokenizer, config.tokens_per_batch, config.curriculum, config.seed
+        )
         optimizer = AdamW(
             _parameter_groups(model, config.weight_decay),
             lr=config.learning_rate,
@@ -106,7 +108,7 @@ class Trainer:
         segments = Segments.of(batch.lengths)
         self.model.train()
         logits, _ = self.model(ids, segments)
-        loss = next_token_loss(logits, ids, segments)
+        loss = next_token_loss(logits, ids, segments, torch.from_numpy(batch.weights))
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step()

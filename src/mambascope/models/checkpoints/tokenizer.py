@@ -36,7 +36,9 @@ def load_gguf_tokenizer(path: Path) -> Any:
         return AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # damaged merges make tokenizers panic, which is no Exception
         raise CheckpointError(
             f"the tokenizer in {path} cannot be read ({_first_line(error)})"
         ) from error
@@ -54,5 +56,5 @@ def _bare(path: Path) -> Any:
     return PreTrainedTokenizerFast(tokenizer_file=str(path))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

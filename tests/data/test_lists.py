@@ -1,0 +1,34 @@
+from collections import Counter
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mambascope.data.invented import KINDS, training_names
+from mambascope.data.lists import WORDS, copy_list, ledger
+
+
+@given(st.integers(0, 10**9))
+def test_a_copy_says_the_same_words_twice(seed):
+    first, second = copy_list(Random(seed)).removeprefix("List: ").split(" Again: ")
+    assert first == second
+    assert set(first.split()) <= set(WORDS) and 3 <= len(first.split()) <= 12
+
+
+@given(st.integers(0, 10**9))
+def test_a_ledger_says_each_pair_four_times_and_no_name_or_word_in_two_pairs(seed):
+    rows = ledger(Random(seed)).removeprefix("List: ").removesuffix(".").split(". ")
+    counts = Counter(tuple(row.split(": ")) for row in rows)
+    assert set(counts.values()) == {4} and 2 <= len(counts) <= 6
+    names, words = zip(*counts, strict=True)
+    assert len(set(names)) == len(set(words)) == len(counts)
+    assert set(names) <= set(training_names())
+    assert any(set(words) <= set(kind.answers) for kind in KINDS)
+
+
+def test_each_round_of_a_ledger_has_every_pair_in_a_new_order():
+    rows = ledger(Random(5)).removeprefix("List: ").removesuffix(".").split(". ")
+    n = len(set(rows))
+    rounds = [rows[i : i + n] for i in range(0, len(rows), n)]
+    assert all(sorted(one) == sorted(rounds[0]) for one in rounds)
+    assert any(one != rounds[0] for one in rounds)
