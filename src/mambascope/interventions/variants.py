@@ -1,91 +1,74 @@
-"""Variants: counterfactual worlds of one base run, each a set of edits, run together and read by one metric.
+"""Variants: counterfactual worlds of one base run, each a set of edits, run together by `replay` and read by metrics."""
 
-Every causal method makes variants and hands them to `run_variants`; none has a forward loop of its own.
-"""
-
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Float
 
-from mambascope.errors import ModelError
-from mambascope.interventions.metrics import Metric
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Edit
-
-TOKENS_AT_ONCE = 2048
+from mambascope.sites.site import find_site, resolve_layers
 
 
 @dataclass(frozen=True, eq=False)
 class BaseRun:
-    """What the variants vary: one prompt, run `rows` times (once per noise sample) with these edits."""
+    """What the variants vary: these prompts, one row each, of any lengths, run with these edits.
 
-    ids: list[int]
-    rows: int = 1
+    One prompt with S noise samples is that prompt S times and one edit whose value has S rows.
+    """
+
+    prompts: Sequence[Sequence[int]]
     edits: tuple[Edit, ...] = ()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Number of tokens of each row."""
+        return [len(prompt) for prompt in self.prompts]
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One counterfactual world: these edits are made after those of the base run."""
+    """One counterfactual world: these edits are made after those of the base run, in the rows that they name."""
 
     edits: tuple[Edit, ...]
 
 
-@torch.no_grad()
-def run_variants(
-    model: LanguageModel,
-    base: BaseRun,
-    variants: Sequence[Variant],
-    metric: Metric,
-    progress: Callable[[int, int], None] | None = None,
-) -> Float[np.ndarray, "variants rows"]:
-    """The metric of each variant in each row of the base run.
+@dataclass(frozen=True, eq=False)
+class Touch:
+    """What one variant first changes in one layer: in each of `rows`, nothing before the position in `starts`.
 
-    Variants run in batches of full forward passes; where CUDA memory does not suffice, the batch is halved and tried
-    again with a warning. `progress(done, total)` is told after each batch.
+    layer: -1 for the embedding, n_layers for what comes after the last block
     """
-    scores = np.empty((len(variants), base.rows))
-    at_once = max(1, TOKENS_AT_ONCE // (len(base.ids) * base.rows))
-    done = 0
-    while done < len(variants):
-        batch = variants[done : done + at_once]
-        try:
-            scores[done : done + len(batch)] = _run_batch(model, base, batch, metric)
-        except torch.cuda.OutOfMemoryError as error:
-            if len(batch) == 1:
-                raise ModelError(
-                    f"CUDA memory does not suffice for one variant of {base.rows} rows; take fewer samples or another device"
-                ) from error
-            at_once = len(batch) // 2
-            torch.cuda.empty_cache()
-            warnings.warn(
-                f"out of CUDA memory: going on with {at_once} variants at once", stacklevel=2
-            )
-            continue
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(variants))
-    return scores
+
+    layer: int
+    edits: tuple[Edit, ...]
+    rows: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def after_block(self) -> bool:
+        """Whether only the residual that the block leaves is changed, so that the block itself need not run again."""
+        return all(edit.site == "resid_post" for edit in self.edits)
 
 
-def _run_batch(
-    model: LanguageModel, base: BaseRun, batch: Sequence[Variant], metric: Metric
-) -> Float[np.ndarray, "variants rows"]:
-    edits = [
-        _moved(edit, base.rows, first=number * base.rows)
-        for number, variant in enumerate(batch)
-        for edit in (*base.edits, *variant.edits)
-    ]
-    run = model.run([base.ids] * (base.rows * len(batch)), edits=edits, logits="last")
-    assert run.logits is not None
-    return metric(run.logits).view(len(batch), base.rows).cpu().numpy()
+def touches(model: LanguageModel, variant: Variant, lengths: Sequence[int]) -> list[Touch]:
+    """The layers that a variant touches, ascending. Raises SiteError for an edit that does not fit the model."""
+    n_layers = model.config.n_layers
+    by_layer: dict[int, list[Edit]] = {}
+    for edit in variant.edits:
+        site = find_site(model.sites, edit.site)
+        for layer in resolve_layers(site, edit.layers, n_layers):  # pyright: ignore[reportArgumentType]
+            place = layer if layer is not None else -1 if edit.site == "embed" else n_layers
+            by_layer.setdefault(place, []).append(edit)
+    return [_touch(layer, by_layer[layer], lengths) for layer in sorted(by_layer)]
 
 
-def _moved(edit: Edit, rows: int, first: int) -> Edit:
-    """The edit of a base run's rows, on the rows from `first` on."""
-    own = range(rows) if edit.rows is None else edit.rows
-    return replace(edit, rows=[first + row for row in own])
+def _touch(layer: int, edits: list[Edit], lengths: Sequence[int]) -> Touch:
+    first: dict[int, int] = {}
+    for edit in edits:
+        for row, positions in edit.row_positions(lengths):
+            if positions:
+                first[row] = min(first.get(row, lengths[row]), *positions)
+    rows = np.array(sorted(first), dtype=np.int64)
+    starts = np.array([first[row] for row in rows.tolist()], dtype=np.int64)
+    return Touch(layer, tuple(edits), rows, starts)

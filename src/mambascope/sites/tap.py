@@ -106,6 +106,7 @@ class LayerTap:
 
     def edit(self, site: str, value: Tensor, tokens: np.ndarray | None = None) -> Tensor:
         """`value` after the site's edits; its rows are all tokens, or those with these ascending packed indices."""
+        own = False  # whether `value` is a copy of ours by now, which later edits may write into
         for placed in self._edits.get(site, ()):
             self._fired.add((site, self.layer))
             if tokens is None:
@@ -115,7 +116,8 @@ class LayerTap:
                 rows = np.searchsorted(tokens, placed.tokens[chosen])
             if len(chosen):
                 index = torch.from_numpy(rows).to(value.device)
-                value = value.index_copy(0, index, placed.changed(value[index], chosen))
+                value, own = value if own else value.clone(), True
+                value.index_copy_(0, index, placed.changed(value[index], chosen))
         return value
 
     def record(self, site: str, value: Tensor) -> None:
@@ -138,17 +140,38 @@ class Tap:
         self.recorded: dict[Key, Tensor] = {}
         self._fired: set[Key] = set()
         self._layers: dict[int | None, LayerTap] = {}
-        self._segments = segments
+        self._sites, self._n_layers, self.segments = sites, n_layers, segments
         for request in record:
             name, layers = (request, None) if isinstance(request, str) else request
             site = find_site(sites, name)
             for layer in resolve_layers(site, layers, n_layers):  # pyright: ignore[reportArgumentType]
                 self.layer(layer)._records.add(name)
         for edit in edits:
-            site = find_site(sites, edit.site)
-            placed = _place(edit, site, segments)
-            for layer in resolve_layers(site, edit.layers, n_layers):  # pyright: ignore[reportArgumentType]
-                self.layer(layer)._edits.setdefault(edit.site, []).append(placed)
+            if not self.place(edit, _prompt_lengths(segments), np.arange(segments.count)):
+                raise SiteError(
+                    f"the edit of site {edit.site!r} touches none of the run's positions"
+                )
+
+    def place(
+        self,
+        edit: Edit,
+        lengths: Sequence[int],
+        among: np.ndarray,
+        layers: Sequence[int | None] | None = None,
+    ) -> bool:
+        """Make an edit in these segments; False if it touches none of their tokens.
+
+        lengths: the number of tokens of each prompt; several segments may belong to one
+        layers:  where to make it, if not in all layers that it names
+        """
+        site = find_site(self._sites, edit.site)
+        placed = _place(edit, site, self.segments, lengths, among)
+        if placed is None:
+            return False
+        meant = resolve_layers(site, edit.layers, self._n_layers)  # pyright: ignore[reportArgumentType]
+        for layer in meant if layers is None else layers:
+            self.layer(layer)._edits.setdefault(edit.site, []).append(placed)
+        return True
 
     def layer(self, index: int | None) -> LayerTap:
         """The tap of one layer, or of the sites outside the layers."""
@@ -167,24 +190,35 @@ class Tap:
                     )
 
 
-def _place(edit: Edit, site: Site, segments: Segments) -> PlacedEdit:
-    """The edit on the tokens of a batch in which every row is one segment."""
-    segment_of = np.empty(int(segments.rows.max()) + 1, dtype=np.int64)
-    segment_of[segments.rows] = np.arange(segments.count)
-    lengths = (segments.starts + segments.lengths)[segment_of].tolist()
+def _prompt_lengths(segments: Segments) -> list[int]:
+    """The number of tokens of each prompt, where every prompt is one segment."""
+    lengths = np.zeros(int(segments.rows.max()) + 1, dtype=np.int64)
+    lengths[segments.rows] = segments.starts + segments.lengths
+    return lengths.tolist()
+
+
+def _place(
+    edit: Edit, site: Site, segments: Segments, lengths: Sequence[int], among: np.ndarray
+) -> PlacedEdit | None:
+    """The edit on its tokens in these segments; None if there are none."""
     wanted = edit.row_positions(lengths)
-    counts = [len(positions) for _, positions in wanted]
-    segment = np.repeat(segment_of[[row for row, _ in wanted]], counts)
+    counts = np.array([len(positions) for _, positions in wanted], dtype=np.int64)
+    _check_value(edit, site, len(wanted), int(counts.max(initial=0)))
+    entry_of = np.full(len(lengths), -1, dtype=np.int64)
+    entry_of[[row for row, _ in wanted]] = np.arange(len(wanted))
+    among = among[entry_of[segments.rows[among]] >= 0]
+    entry = entry_of[segments.rows[among]]
+    # One line per (segment, position wanted of its prompt).
+    row, segment = np.repeat(entry, counts[entry]), np.repeat(among, counts[entry])
+    first = np.cumsum(counts[entry]) - counts[entry]
+    nth = np.arange(len(row)) - np.repeat(first, counts[entry])
     positions = np.array([p for _, found in wanted for p in found], dtype=np.int64)
-    within = positions - segments.starts[segment]
-    tokens = segments.offsets[segment] + within
-    here = within >= 0
+    within = positions[(np.cumsum(counts) - counts)[row] + nth] - segments.starts[segment]
+    here = (within >= 0) & (within < segments.lengths[segment])
     if not here.any():
-        raise SiteError(f"the edit of site {edit.site!r} touches none of the run's positions")
-    row = np.repeat(np.arange(len(wanted)), counts)
-    nth = np.concatenate([np.arange(count) for count in counts])
+        return None
+    tokens = segments.offsets[segment] + within
     ascending = np.argsort(tokens[here], kind="stable")
-    _check_value(edit, site, len(wanted), max(counts))
     return PlacedEdit(edit, *(x[here][ascending] for x in (tokens, row, nth)))
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from mambascope.errors import ConfigError, SiteError
-from mambascope.interventions import BaseRun, Variant, answer_probability, run_variants
+from mambascope.interventions import BaseRun, Variant, answer_probability, replay
 from mambascope.interventions.prompt import SubjectPrompt, answer_token, read_prompt, token_texts
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.models.checkpoints.hash import weights_hash
@@ -64,25 +64,26 @@ def trace(
     top = int(clean.logits[0].argmax())
     target = top if answer is None else answer_token(model, prompt, answer, asked.ids)
     metric = answer_probability(target)
-    base = BaseRun(asked.ids, config.samples, (corruption(asked, clean["embed"][0], config),))
+    noise = corruption(asked, clean["embed"][0], config)
+    base = BaseRun([asked.ids] * config.samples, (noise,))
     cells = [
         (layer, position)
         for layer in range(model.config.n_layers)
         for position in range(asked.start, len(asked.ids))
     ]
     variants = [Variant(restoration(clean, config.site, window, *cell)) for cell in cells]
-    corrupted = run_variants(model, base, [Variant(())], metric)[0].mean()
-    scores = run_variants(model, base, variants, metric, progress)
+    found = replay(model, base, variants, {"score": metric}, progress=progress)
+    corrupted = found.base["score"].mean()
     # Positions before the subject are the same in both runs: restoring them changes nothing.
     grid = np.full((model.config.n_layers, len(asked.ids)), corrupted)
-    grid[:, asked.start :] = scores.mean(-1).reshape(model.config.n_layers, -1)
+    grid[:, asked.start :] = found.scores["score"].mean(-1).reshape(model.config.n_layers, -1)
     attrs = {
         "method": "trace",
         "prompt": prompt if isinstance(prompt, str) else json.dumps(asked.ids),
         "answer": token_texts(model, [target])[0],
         "answer_id": target,
         "top_answer": token_texts(model, [top])[0],
-        "clean_score": float(metric(clean.logits)[0]),
+        "clean_score": float(metric(clean.logits, torch.zeros(1, dtype=torch.int64))[0]),
         "corrupted_score": float(corrupted),
         "site": config.site,
         "window": window,

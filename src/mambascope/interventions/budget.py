@@ -1,0 +1,106 @@
+"""How much of a replay is done at once, so that it stays within a given memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import psutil
+import torch
+
+from mambascope.interventions.variants import Touch
+from mambascope.models.language_model import LanguageModel
+
+SHARE_OF_FREE = 4
+MOST_TOKENS_AT_ONCE = 4096  # beyond this a block's intermediates only leave the cache
+CARRIED = ("state", "conv_carry")
+PER_STATE = ("state", "write")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes to stay within, and what the parts of a replay take of them.
+
+    token: the residual of one token, and its copies; slot: one entry of a layer's carry
+    inner: what a block holds for one token while it runs; logits: what the metrics hold for one row
+    """
+
+    memory: int
+    token: int
+    slot: int
+    inner: int
+    logits: int
+
+    @classmethod
+    def of(cls, model: LanguageModel, memory: int | None, used: Sequence[str] = ()) -> "Budget":
+        """The budget of a model; `used`: the sites that are edited or recorded. By default a quarter of what is free."""
+        each = 8 if model.dtype == torch.float64 else 4
+        sizes = {
+            name: each * prod(size or 1 for size in site.shape)
+            for name, site in model.sites.items()
+            if site.layered
+        }
+        light = sum(size for name, size in sizes.items() if name not in (*CARRIED, *PER_STATE))
+        heavy = sum(sizes[name] for name in {*PER_STATE} & {*used} & {*sizes})
+        return cls(
+            memory=_free(model.device) // SHARE_OF_FREE if memory is None else memory,
+            token=3 * each * model.config.d_model,
+            slot=sum(sizes.get(name, 0) for name in CARRIED),
+            inner=2 * light + 2 * heavy,
+            logits=3 * each * model.config.vocab_size,
+        )
+
+    def halved(self) -> "Budget":
+        """Half the memory."""
+        return replace(self, memory=self.memory // 2)
+
+    @property
+    def rows(self) -> int:
+        """How many rows reach the unembedding at once."""
+        return max(1, self.memory // 4 // self.logits)
+
+    def chunks(self, sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+        """(first, last + 1) of runs of segments that a block takes at once."""
+        limit = min(MOST_TOKENS_AT_ONCE, self.memory // 4 // self.inner)
+        first, tokens = 0, 0
+        for number, size in enumerate(sizes.tolist()):
+            if tokens and tokens + size > limit:
+                yield first, number
+                first, tokens = number, 0
+            tokens += size
+        if tokens:
+            yield first, len(sizes)
+
+
+def waves(
+    plans: Sequence[Sequence[Touch]], lengths: Sequence[int], budget: Budget, begin: int = 0
+) -> list[range]:
+    """The variants from `begin` on, in runs whose residuals and carries take half of the memory; one each at least."""
+    sizes = np.array(lengths)
+    found: list[range] = []
+    first, tokens, slots = begin, 0, set()
+    for number in range(begin, len(plans)):
+        starts = _earliest(plans[number])
+        more = sum(int(sizes[row]) - start for row, start in starts.items())
+        united = slots | set(starts.items())
+        taken = budget.token * (tokens + more) + budget.slot * len(united)
+        if number > first and taken > budget.memory // 2:
+            found.append(range(first, number))
+            first, tokens, united = number, 0, set(starts.items())
+        tokens, slots = tokens + more, united
+    return [*found, range(first, len(plans))] if first < len(plans) else found
+
+
+def _earliest(plan: Sequence[Touch]) -> dict[int, int]:
+    """The first position that a variant ever changes, by row."""
+    first: dict[int, int] = {}
+    for touch in plan:
+        for row, start in zip(touch.rows.tolist(), touch.starts.tolist(), strict=True):
+            first[row] = min(first.get(row, start), start)
+    return first
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

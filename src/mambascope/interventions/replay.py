@@ -1,0 +1,368 @@
+"""Replay: many variants of one base run, computing only what each of them can change.
+
+An edit at (layer l, position p) leaves alone all layers before l, and in every layer all positions before p. So one wave walks
+the layers once. At each layer the base run comes first and leaves its carry at the positions where variants begin; then
+all variants that have begun run as segments that start from those carries; those that begin here join with the base run's
+residual. Carries live for one layer. At the end only each row's last token reaches the unembedding.
+
+Nothing here knows an architecture: a block takes packed segments and a carry (models/protocol.py).
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mambascope.errors import ModelError
+from mambascope.interventions.budget import Budget, waves
+from mambascope.interventions.metrics import Metric
+from mambascope.interventions.recorder import Recorder
+from mambascope.interventions.variants import BaseRun, Touch, Variant, touches
+from mambascope.models.language_model import LanguageModel
+from mambascope.models.protocol import Carry
+from mambascope.sites import Edit, Segments, Tap
+from mambascope.sites.site import find_site, resolve_layers
+from mambascope.sites.tap import RecordRequest
+
+Scores = Float[np.ndarray, "variants rows"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """What a replay found.
+
+    scores:   each metric, (variants, rows); rows that a variant leaves alone have the base run's value
+    base:     each metric of the base run, (rows,)
+    recorded: (variants, rows, T, *axes) by (site, layer), shorter prompts filled up with NaN
+    """
+
+    scores: dict[str, Scores]
+    base: dict[str, Float[np.ndarray, " rows"]]
+    recorded: dict[tuple[str, int], Float[Tensor, "variants rows T ..."]] = field(
+        default_factory=dict
+    )
+
+
+@torch.no_grad()
+def replay(
+    model: LanguageModel,
+    base: BaseRun,
+    variants: Sequence[Variant],
+    metrics: Mapping[str, Metric],
+    *,
+    record: Sequence[RecordRequest] = (),
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Replayed:
+    """The metrics of every variant in every row of the base run, equal to full forward passes with the same edits.
+
+    record:   sites of the layers to keep for every variant
+    memory:   bytes to stay within, as far as one variant alone allows; by default a quarter of what is free.
+              The result does not depend on it
+    progress: told (variants done, all variants)
+
+    Raises SiteError for edits and records that do not fit, ModelError if one variant alone exceeds a CUDA device's memory.
+    """
+    plans = [touches(model, variant, base.lengths) for variant in variants]
+    recorder = Recorder(model, base.lengths, len(variants), record)
+    used = {edit.site for variant in variants for edit in variant.edits}
+    budget = Budget.of(model, memory, [*used, *(name for name, _ in recorder.keys)])
+    scores = {name: np.empty((len(variants), len(base.prompts))) for name in metrics}
+    found: dict[str, np.ndarray] = {}
+    done, pending = 0, waves(plans, base.lengths, budget)
+    while pending or not found:
+        chosen = pending[0] if pending else range(0)
+        try:
+            wave = _Wave(model, base, plans, chosen, budget, recorder)
+            found = wave.run(metrics, scores)
+        except torch.cuda.OutOfMemoryError as error:
+            budget = _smaller(budget, chosen, error)
+            pending = waves(plans, base.lengths, budget, begin=done)
+            continue
+        pending, done = pending[1:], done + len(chosen)
+        if progress is not None:
+            progress(done, len(variants))
+    return Replayed(scores, found, recorder.recorded)
+
+
+def _smaller(budget: Budget, chosen: range, error: torch.cuda.OutOfMemoryError) -> Budget:
+    """Half the budget, after CUDA ran out of memory."""
+    if len(chosen) <= 1:
+        raise ModelError(
+            "CUDA memory does not suffice for one variant alone; take fewer samples or another device"
+        ) from error
+    torch.cuda.empty_cache()
+    warnings.warn("out of CUDA memory: going on with half of it", stacklevel=3)
+    return budget.halved()
+
+
+@dataclass(eq=False)
+class _Active:
+    """The (variant, row) pairs that have begun, in order of joining, and the residual of their suffixes."""
+
+    variants: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    resid: Tensor
+
+    def segments(self, lengths: np.ndarray) -> Segments:
+        """One segment per pair, from its start to its prompt's end."""
+        return Segments.of(lengths[self.rows] - self.starts, rows=self.rows, starts=self.starts)
+
+
+class _Wave:
+    """Some variants, walked through the layers together."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        base: BaseRun,
+        plans: list[list[Touch]],
+        chosen: range,
+        budget: Budget,
+        recorder: Recorder,
+    ) -> None:
+        self.model, self.base, self.budget, self.recorder = model, base, budget, recorder
+        self.chosen = chosen
+        self.lengths = np.array(base.lengths)
+        # By layer, or by name for the sites outside the layers.
+        self.base_edits: dict[int | str, list[Edit]] = {}
+        for edit in base.edits:
+            site = find_site(model.sites, edit.site)
+            for layer in resolve_layers(site, edit.layers, model.config.n_layers):  # pyright: ignore[reportArgumentType]
+                self.base_edits.setdefault(layer if layer is not None else edit.site, []).append(
+                    edit
+                )
+        self.at: dict[int, list[tuple[int, Touch]]] = {}
+        for number in chosen:
+            for touch in plans[number]:
+                if len(touch.rows):
+                    self.at.setdefault(touch.layer, []).append((number, touch))
+        # The place of each (variant, row) pair among the active ones; -1 while it equals the base run.
+        self.place = np.full((len(plans), len(base.prompts)), -1, dtype=np.int64)
+        none = np.empty(0, dtype=np.int64)
+        width = model.config.d_model
+        self.active = _Active(none, none, none, torch.empty(0, width, device=model.device))
+
+    def run(
+        self, metrics: Mapping[str, Metric], scores: dict[str, Scores]
+    ) -> dict[str, np.ndarray]:
+        """Fill in the scores of the wave's variants; the base run's own metrics."""
+        model, base = self.model, self.base
+        segments = Segments.of(base.lengths)
+        tap = model.tap(segments, base.edits, self.recorder.requests)
+        ids = torch.tensor([i for prompt in base.prompts for i in prompt], device=model.device)
+        resid = model.embed(ids, segments, tap)
+        self.active.resid = resid[:0]
+        self._join(self.at.get(-1, []), resid, segments)
+        self._edit_embeddings(ids, segments)
+        for layer, block in enumerate(model.blocks):
+            here = self.at.get(layer, [])
+            self._join([h for h in here if not self._begins_after(h)], resid, segments)
+            keep, slots = self._starts(segments)
+            resid, carry = block(resid, replace(segments, keep=keep), None, tap.layer(layer))
+            self.recorder.take_base(layer, tap, segments, self.chosen)
+            self._advance(layer, carry, slots)
+            late = [h for h in here if self._begins_after(h)]
+            self._join_after(layer, late, resid, segments)
+        tap.recorded.clear()
+        self._join(self.at.get(model.config.n_layers, []), resid, segments)
+        return self._read(resid, segments, tap, metrics, scores)
+
+    def _begins_after(self, touching: tuple[int, Touch]) -> bool:
+        """Whether this touch is the first of its variant and changes only what the block leaves."""
+        number, touch = touching
+        return touch.after_block and bool((self.place[number, touch.rows] < 0).all())
+
+    # ---- joining ---------------------------------------------------------------------------------
+
+    def _join(self, joining: list[tuple[int, Touch]], resid: Tensor, base: Segments) -> None:
+        """Let these variants begin, or begin earlier in the prompt than so far, with the base run's residual."""
+        active = self.active
+        starts, fresh_variants, fresh_rows, fresh_starts = active.starts.copy(), [], [], []
+        for number, touch in joining:
+            place = self.place[number, touch.rows]
+            known = place >= 0
+            starts[place[known]] = np.minimum(starts[place[known]], touch.starts[known])
+            fresh_variants.append(np.full((~known).sum(), number))
+            fresh_rows.append(touch.rows[~known])
+            fresh_starts.append(touch.starts[~known])
+        if not joining:
+            return
+        rows = np.concatenate([active.rows, *fresh_rows])
+        numbers = np.concatenate([active.variants, *fresh_variants])
+        starts = np.concatenate([starts, *fresh_starts])
+        self.active = _Active(numbers, rows, starts, self._extended(rows, starts, resid, base))
+        self.place[numbers, rows] = np.arange(len(rows))
+
+    def _extended(
+        self, rows: np.ndarray, starts: np.ndarray, resid: Tensor, base: Segments
+    ) -> Tensor:
+        """The active residuals from their new starts on: the base run's tokens wherever there was none so far."""
+        old = self.active
+        count = len(old.rows)
+        if (starts[:count] == old.starts).all():
+            fresh = _suffix_tokens(
+                base.offsets[rows[count:]], starts[count:], self.lengths[rows[count:]]
+            )
+            return torch.cat([old.resid, resid[torch.from_numpy(fresh).to(resid.device)]])
+        whole = np.concatenate([old.starts, self.lengths[rows[count:]]])
+        sizes = self.lengths[rows] - starts
+        offsets = np.cumsum(sizes) - sizes
+        old_sizes = self.lengths[old.rows] - old.starts
+        old_offsets = np.cumsum(old_sizes) - old_sizes
+        out = resid.new_empty(int(sizes.sum()), resid.shape[1])
+        into = _ranges(offsets, whole - starts)
+        out[torch.from_numpy(into).to(out.device)] = resid[
+            torch.from_numpy(_ranges(base.offsets[rows] + starts, whole - starts)).to(out.device)
+        ]
+        kept = _ranges(offsets[:count] + (old.starts - starts[:count]), old_sizes)
+        from_old = torch.from_numpy(_ranges(old_offsets, old_sizes)).to(out.device)
+        out[torch.from_numpy(kept).to(out.device)] = old.resid[from_old]
+        return out
+
+    def _join_after(
+        self, layer: int, joining: list[tuple[int, Touch]], resid: Tensor, base: Segments
+    ) -> None:
+        """Let variants begin behind a block: with the residual that it leaves in the base run, edited."""
+        if not joining:
+            return
+        before, tokens = len(self.active.rows), len(self.active.resid)
+        self._join(joining, resid, base)
+        active = self.active
+        new = _Active(
+            active.variants[before:],
+            active.rows[before:],
+            active.starts[before:],
+            active.resid[tokens:],
+        )
+        segments = new.segments(self.lengths)
+        tap = self.model.tap(segments, record=self.recorder.at(layer, "resid_post"))
+        self._place_edits(tap, layer, joining, new.variants)
+        changed = tap.layer(layer)("resid_post", new.resid)
+        active.resid[tokens:] = changed
+        self.recorder.take(layer, tap, segments, new.variants)
+
+    def _edit_embeddings(self, ids: Tensor, base: Segments) -> None:
+        """The edits of the embedding, made where the token embeddings arise."""
+        joining = self.at.get(-1, [])
+        if not joining:
+            return
+        active = self.active
+        segments = active.segments(self.lengths)
+        tap = self.model.tap(segments)
+        self._place_base_edits(tap, "embed")
+        self._place_edits(tap, -1, joining, active.variants)
+        tokens = _suffix_tokens(base.offsets[active.rows], active.starts, self.lengths[active.rows])
+        active.resid = self.model.embed(ids[torch.from_numpy(tokens).to(ids.device)], segments, tap)
+
+    # ---- one layer -------------------------------------------------------------------------------
+
+    def _starts(self, base: Segments) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of the base run after which its carry is needed, and each active pair's slot among them."""
+        before = base.offsets[self.active.rows] + self.active.starts - 1
+        from_nothing = self.active.starts == 0
+        keep, slots = np.unique(before[~from_nothing], return_inverse=True)
+        found = np.full(len(before), -1, dtype=np.int64)
+        found[~from_nothing] = slots
+        return keep.astype(np.int64), found
+
+    def _advance(self, layer: int, carry: Carry | None, slots: np.ndarray) -> None:
+        """One block for all that is active, in chunks that fit the budget."""
+        active, here = self.active, self.at.get(layer, [])
+        block = self.model.blocks[layer]
+        sizes = self.lengths[active.rows] - active.starts
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        for first, last in self.budget.chunks(sizes):
+            segments = Segments.of(
+                sizes[first:last],
+                rows=active.rows[first:last],
+                starts=active.starts[first:last],
+                slots=slots[first:last],
+            )
+            tap = self.model.tap(segments, record=self.recorder.at(layer))
+            self._place_base_edits(tap, layer)
+            self._place_edits(tap, layer, here, active.variants[first:last])
+            own = slice(int(offsets[first]), int(offsets[last]))
+            active.resid[own], _ = block(active.resid[own], segments, carry, tap.layer(layer))
+            self.recorder.take(layer, tap, segments, active.variants[first:last])
+
+    def _place_base_edits(self, tap: Tap, *places: int | str) -> None:
+        """The base run's own edits of a layer, or of sites outside the layers, on the suffixes too."""
+        for place in places:
+            inside = place if isinstance(place, int) else None
+            for edit in self.base_edits.get(place, ()):
+                tap.place(edit, self.base.lengths, np.arange(tap.segments.count), [inside])
+
+    def _place_edits(
+        self, tap: Tap, layer: int, touching: list[tuple[int, Touch]], variants: np.ndarray
+    ) -> None:
+        """The variants' edits at this layer, each on the segments of its own variant."""
+        inside = layer if 0 <= layer < self.model.config.n_layers else None
+        order = np.argsort(variants, kind="stable")
+        ascending = variants[order]
+        for number, touch in touching:
+            low, high = np.searchsorted(ascending, [number, number + 1])
+            for edit in touch.edits if high > low else ():
+                tap.place(edit, self.base.lengths, order[low:high], [inside])
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def _read(
+        self,
+        resid: Tensor,
+        base: Segments,
+        tap: Tap,
+        metrics: Mapping[str, Metric],
+        scores: dict[str, Scores],
+    ) -> dict[str, np.ndarray]:
+        """Each metric of the last tokens."""
+        every = np.arange(len(self.lengths))
+        last = torch.from_numpy(base.last).to(resid.device)
+        found = self._metrics(resid[last], every, None, metrics)
+        for name, values in found.items():
+            scores[name][self.chosen.start : self.chosen.stop] = values
+        active = self.active
+        ends = np.cumsum(self.lengths[active.rows] - active.starts) - 1
+        final = active.resid[torch.from_numpy(ends).to(resid.device)]
+        step = self.budget.rows
+        for first in range(0, len(ends), step):
+            part = slice(first, first + step)
+            rows, variants = active.rows[part], active.variants[part]
+            for name, values in self._metrics(final[part], rows, variants, metrics).items():
+                scores[name][variants, rows] = values
+        return found
+
+    def _metrics(
+        self,
+        final: Tensor,
+        rows: np.ndarray,
+        variants: np.ndarray | None,
+        metrics: Mapping[str, Metric],
+    ) -> dict[str, np.ndarray]:
+        """The metrics of these last residuals, after the edits behind the last block."""
+        segments = Segments.of(np.ones(len(rows)), rows=rows, starts=self.lengths[rows] - 1)
+        tap = self.model.tap(segments)
+        self._place_base_edits(tap, "final_norm", "logits")
+        if variants is not None:
+            n_layers = self.model.config.n_layers
+            self._place_edits(tap, n_layers, self.at.get(n_layers, []), variants)
+        logits = self.model.unembed(final, tap)
+        index = torch.from_numpy(rows).to(logits.device)
+        return {name: metric(logits, index).cpu().numpy() for name, metric in metrics.items()}
+
+
+def _suffix_tokens(offsets: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Packed indices of each prompt's tokens from its start on."""
+    return _ranges(offsets + starts, lengths - starts)
+
+
+def _ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """first[i], first[i] + 1, ..., `counts[i]` numbers each, all in one array."""
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(first, counts) + within

@@ -1,0 +1,221 @@
+"""A replay equals full forward passes with the same edits, whatever is edited, wherever, and however it is split up."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Mamba2Config,
+    Mamba2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
+
+import mambascope as ms
+from mambascope.errors import ModelError, SiteError
+from mambascope.interventions import (
+    BaseRun,
+    Variant,
+    answer_log_probability,
+    answer_probability,
+    kl_from,
+    replay,
+)
+from mambascope.interventions.replay import _Wave
+from tests.models.reference import shake
+
+V, WIDTH, N_LAYERS = 31, 16, 3
+SMALL = {"hidden_size": WIDTH, "num_hidden_layers": N_LAYERS, "vocab_size": V}
+REFERENCES = {
+    "mamba1": lambda: MambaForCausalLM(MambaConfig(**SMALL, state_size=4)),
+    "mamba2": lambda: Mamba2ForCausalLM(
+        Mamba2Config(**SMALL, state_size=6, num_heads=4, head_dim=8, n_groups=1)
+    ),
+    "llama": lambda: LlamaForCausalLM(
+        LlamaConfig(**SMALL, intermediate_size=24, num_attention_heads=4, num_key_value_heads=2)
+    ),
+    "neox": lambda: GPTNeoXForCausalLM(
+        GPTNeoXConfig(**SMALL, intermediate_size=24, num_attention_heads=2)
+    ),
+}
+
+
+def build(name):
+    torch.manual_seed(0)
+    model = ms.load(shake(REFERENCES[name]()), dtype="float32")
+    return model.double()
+
+
+MODELS = {name: build(name) for name in REFERENCES}
+
+
+@st.composite
+def worlds(draw):
+    """A model, a base run of several prompts, and variants with edits of any site."""
+    model = MODELS[draw(st.sampled_from(sorted(MODELS)))]
+    prompts = draw(
+        st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=7), min_size=1, max_size=4)
+    )
+    sites = sorted(name for name in model.sites if name != "pattern")
+    base = [draw(edits(model, prompts, sites)) for _ in range(draw(st.integers(0, 2)))]
+    variants = [
+        Variant(tuple(draw(edits(model, prompts, sites)) for _ in range(draw(st.integers(0, 3)))))
+        for _ in range(draw(st.integers(1, 6)))
+    ]
+    return model, BaseRun(prompts, tuple(base)), variants
+
+
+@st.composite
+def edits(draw, model, prompts, sites):
+    site = model.sites[draw(st.sampled_from(sites))]
+    rows = draw(st.lists(st.sampled_from(range(len(prompts))), min_size=1, unique=True))
+    positions = [
+        draw(st.lists(st.integers(0, len(prompts[r]) - 1), min_size=1, max_size=2, unique=True))
+        for r in rows
+    ]
+    count = min(map(len, positions))
+    positions = [p[:count] for p in positions]
+    layers = st.lists(st.integers(0, N_LAYERS - 1), min_size=1, max_size=2, unique=True)
+    random = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    op = draw(st.sampled_from(["replace", "add", "scale", "zero", "apply"]))
+    units = slice(0, 2) if draw(st.booleans()) else None
+    shape = [len(rows), count, *site.shape]
+    if units is not None:
+        shape[2] = min(2, shape[2])
+    value = {
+        "zero": None,
+        "apply": torch.tanh,
+        "scale": 0.5,
+    }.get(op, torch.randn(shape, generator=random, dtype=torch.float64))
+    return ms.Edit(
+        site=site.name,
+        op=op,
+        layers=draw(layers) if site.layered else None,
+        positions=positions,
+        rows=rows,
+        value=value,
+        units=units,
+    )
+
+
+def alone(model, base, variant, record=()):
+    """A full forward pass."""
+    run_edits = [*base.edits, *variant.edits]
+    return model.run(base.prompts, edits=run_edits, logits="last", record=record)
+
+
+METRICS = {"log_p": answer_log_probability(3), "p": answer_probability(5)}
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.sampled_from([None, 1, 20_000]))
+def test_a_replay_equals_full_forward_passes(world, memory):
+    model, base, variants = world
+    found = replay(model, base, variants, METRICS, memory=memory)
+    rows = torch.arange(len(base.prompts))
+    plain = alone(model, base, Variant(())).logits
+    for name, metric in METRICS.items():
+        assert found.base[name] == pytest.approx(metric(plain, rows).numpy(), abs=1e-9)
+        for number, variant in enumerate(variants):
+            expected = metric(alone(model, base, variant).logits, rows).numpy()
+            assert found.scores[name][number] == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.sampled_from([None, 1]), st.data())
+def test_recorded_sites_equal_those_of_full_forward_passes(world, memory, data):
+    model, base, variants = world
+    layered = sorted(name for name, site in model.sites.items() if site.layered)
+    site = data.draw(st.sampled_from(layered))
+    record = [(site, data.draw(st.integers(0, N_LAYERS - 1)))]
+    found = replay(model, base, variants, METRICS, record=record, memory=memory)
+    for number, variant in enumerate(variants):
+        expected = alone(model, base, variant, record)[record[0]]
+        ours = found.recorded[record[0]][number]
+        assert torch.allclose(ours, expected, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_row_has_its_own_answer_and_its_own_clean_run(name):
+    model, prompts = MODELS[name], [[1, 2, 3, 4], [5, 6], [7, 8, 9]]
+    clean = model.run(prompts, logits="last").logits
+    noise = ms.Edit(site="embed", op="scale", positions=[0], value=-2.0)
+    metrics = {"p": answer_probability([1, 2, 3]), "kl": kl_from(clean)}
+    found = replay(model, BaseRun(prompts), [Variant((noise,)), Variant(())], metrics)
+    noisy = model.run(prompts, edits=[noise], logits="last").logits.log_softmax(-1)
+    p = [noisy[row, answer].exp().item() for row, answer in enumerate((1, 2, 3))]
+    kl = torch.nn.functional.kl_div(noisy, clean.log_softmax(-1), log_target=True, reduction="none")
+    assert found.scores["p"][0] == pytest.approx(p)
+    assert found.scores["kl"][0] == pytest.approx(kl.sum(-1).numpy())
+    assert found.base["kl"] == pytest.approx(0, abs=1e-9)
+    assert found.scores["kl"][1] == pytest.approx(0, abs=1e-9)
+
+
+def test_only_what_a_variant_can_change_is_computed(monkeypatch):
+    model, seen = MODELS["mamba1"], []
+    for number, block in enumerate(model.blocks):
+        whole = block.forward
+        monkeypatch.setattr(
+            block, "forward", lambda r, *a, n=number, f=whole: seen.append((n, len(r))) or f(r, *a)
+        )
+    edit = ms.Edit(site="resid_post", layers=1, positions=4, op="zero")
+    replay(model, BaseRun([[1] * 6] * 2), [Variant((edit,))], METRICS)
+    # The base run's 12 tokens in each layer; of the variant two rows of two tokens, in the layer after the edit.
+    assert seen == [(0, 12), (1, 12), (2, 12), (2, 4)]
+
+
+def test_progress_reaches_all_variants_in_any_number_of_waves():
+    model, told = MODELS["llama"], []
+    edit = ms.Edit(site="resid_pre", layers=0, positions=0, op="zero")
+    many = [Variant((edit,))] * 5
+    replay(model, BaseRun([[1, 2]]), many, METRICS, memory=1, progress=lambda *x: told.append(x))
+    assert told == [(n, 5) for n in range(1, 6)]
+    assert replay(model, BaseRun([[1, 2]]), [], METRICS).scores["p"].shape == (0, 1)
+
+
+def test_out_of_cuda_memory_halves_the_budget_with_a_notice(monkeypatch):
+    model, sizes = MODELS["mamba1"], []
+    whole = _Wave.run
+
+    def small_card(self, *args):
+        sizes.append(len(self.chosen))
+        if len(self.chosen) > 2:
+            raise torch.cuda.OutOfMemoryError
+        return whole(self, *args)
+
+    monkeypatch.setattr(_Wave, "run", small_card)
+    edit = ms.Edit(site="resid_pre", layers=0, positions=0, op="zero")
+    many, base = [Variant((edit,))] * 9, BaseRun([[1, 2, 3]])
+    with pytest.warns(UserWarning, match="out of CUDA memory"):
+        found = replay(model, base, many, METRICS, memory=60_000)
+    assert max(sizes) > 2 and sizes[-1] <= 2
+    expected = alone(model, base, many[0]).logits.softmax(-1)[0, 5].item()
+    assert found.scores["p"] == pytest.approx(np.full((9, 1), expected))
+
+
+def test_a_card_too_small_for_one_variant_is_a_clear_error(monkeypatch):
+    def no_card(*_):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(_Wave, "run", no_card)
+    edit = ms.Edit(site="resid_pre", layers=0, positions=0, op="zero")
+    with pytest.raises(ModelError, match="one variant alone"):
+        replay(MODELS["mamba1"], BaseRun([[1]]), [Variant((edit,))], METRICS)
+
+
+def test_edits_and_records_that_do_not_fit_are_refused():
+    model, base = MODELS["mamba2"], BaseRun([[1, 2, 3]])
+    for edit in (
+        ms.Edit(site="nowhere", op="zero"),
+        ms.Edit(site="state", layers=9, op="zero"),
+        ms.Edit(site="state", layers=0, positions=3, op="zero"),
+    ):
+        with pytest.raises(SiteError):
+            replay(model, base, [Variant((edit,))], METRICS)
+    with pytest.raises(SiteError, match="exists once"):
+        replay(model, base, [], METRICS, record=["embed"])
