@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PromptError,
         SiteError,
     )
+    from mambascope.methods.tracing.attribution import attribute
     from mambascope.methods.tracing.run import trace
     from mambascope.models.language_model import LanguageModel
     from mambascope.models.load import load
@@ -41,6 +42,7 @@ __all__ = [
     "Site",
     "SiteError",
     "__version__",
+    "attribute",
     "load",
     "trace",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "Edit": "sites",
     "LanguageModel": "models.language_model",
     "Site": "sites",
+    "attribute": "methods.tracing.attribution",
     "load": "models.load",
     "trace": "methods.tracing.run",
 }

@@ -14,7 +14,7 @@ from transformers import (
 
 import mambascope as ms
 from mambascope.errors import ConfigError, PromptError, SiteError
-from mambascope.methods.tracing.run import centred_window
+from mambascope.methods.tracing.worlds import window_of
 from tests.models.reference import shake
 
 IDS = [3, 14, 15, 9, 26, 5]
@@ -114,10 +114,12 @@ def test_a_window_of_mixer_outputs_equals_hooks_on_the_mixers():
 
 
 def test_romes_window_is_cut_off_at_the_ends():
-    assert list(centred_window(0, 10, 48)) == list(range(5))
-    assert list(centred_window(20, 10, 48)) == list(range(15, 25))
-    assert list(centred_window(47, 10, 48)) == list(range(42, 48))
-    assert list(centred_window(3, 1, 6)) == [3]
+    assert list(window_of(0, 10, 48, "centred")) == list(range(5))
+    assert list(window_of(20, 10, 48, "centred")) == list(range(15, 25))
+    assert list(window_of(47, 10, 48, "centred")) == list(range(42, 48))
+    assert list(window_of(3, 1, 6, "centred")) == [3]
+    assert list(window_of(3, 2, 6, "left")) == [3, 4]
+    assert list(window_of(5, 9, 6, "left")) == [5]
 
 
 def test_restoring_the_last_residual_gives_the_clean_score(reference):
