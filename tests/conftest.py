@@ -54,6 +54,7 @@ def trace_result() -> "Callable[..., xr.Dataset]":
 TOKENS = ("The", " capital", " of", " France", " is")
 ATTRS = {
     "method": "trace",
+    "direction": "restore",
     "prompt": "The capital of France is",
     "answer": " Paris",
     "answer_id": 7,

@@ -45,7 +45,7 @@ def test_help_of_trace_explains_every_option():
     told = mambascope("trace", "--help").stdout
     for option in ("subject", "answer", "model", "site", "window", "samples", "noise", "seed"):
         assert f"--{option}" in told
-    assert "The site that is restored" in told
+    assert "The site that is exchanged" in told
 
 
 def test_version_is_the_packages(capsys):

@@ -8,6 +8,7 @@ import xarray as xr
 
 from mambascope.cli.main import run
 from mambascope.errors import PromptError
+from mambascope.methods.tracing.config import TracingConfig
 from mambascope.results import load
 
 FRANCE = ["trace", "The capital of France is", "--subject", "France"]
@@ -39,11 +40,7 @@ def test_the_options_reach_the_method_and_its_defaults_are_the_configs(traced):
             "prompt": "The capital of France is",
             "subject": "France",
             "answer": None,
-            "site": "state",
-            "window": 3,
-            "samples": 10,
-            "noise": 3.0,
-            "seed": 4,
+            **TracingConfig(site="state", window=3, seed=4).model_dump(),
         }
     ]
 

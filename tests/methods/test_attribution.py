@@ -55,5 +55,7 @@ def test_swapped_subjects_of_another_length_are_estimated_too():
         model, "The capital of South Korea is", subject="South Korea", corruption="swap",
         swap=["France", "North Korea"], site="resid_post", check=8,
     )  # fmt: skip
-    assert not np.isnan(found["attribution"].values[:, :, 3]).any()  # "South" has a partner in "North"
+    assert not np.isnan(
+        found["attribution"].values[:, :, 3]
+    ).any()  # "South" has a partner in "North"
     assert found["exact"].notnull().sum() == 8

@@ -75,9 +75,14 @@ class Trace:
             return []
         from mambascope.plots.trace import trace_png
         from mambascope.plots.trace_page import trace_html
+        from mambascope.results.schema import by_site
         from mambascope.results.store import save
 
-        figures = {"trace.png": trace_png(result), "trace.html": trace_html(result).encode()}
+        figures: dict[str, bytes] = {}
+        parts = by_site(result)
+        for part in parts:
+            name = f"trace-{part.attrs['site']}" if len(parts) > 1 else "trace"
+            figures |= {f"{name}.png": trace_png(part), f"{name}.html": trace_html(part).encode()}
         return save(result, self.out, figures)
 
 
@@ -102,6 +107,6 @@ def _progress(first: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(first, total=None)
 
         def advance(done: int, total: int) -> None:
-            bar.update(task, description="restoring cells", completed=done, total=total)
+            bar.update(task, description="tracing cells", completed=done, total=total)
 
         yield advance

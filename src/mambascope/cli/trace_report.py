@@ -12,15 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from mambascope.plots.labels import token_label
+from mambascope.results.schema import by_site
 
 BEST = 5
 ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after", "last")
 
 
 def best_cells(result: xr.Dataset, count: int = BEST) -> list[dict[str, Any]]:
-    """The cells with the highest scores, best first; among equals the lower layer, then the earlier position."""
+    """The cells where the exchange did most, best first: the highest scores after restoring, the lowest after corrupting.
+
+    Among equals the lower layer, then the earlier position; cells without a score never.
+    """
     score = result["score"].values
-    order = np.argsort(-score, axis=None, kind="stable")[:count]
+    sign = -1 if result.attrs["direction"] == "restore" else 1
+    order = np.argsort(sign * score, axis=None, kind="stable")[:count]
+    order = order[~np.isnan(score.flat[order])]
     layers, positions = np.unravel_index(order, score.shape)
     return [
         {
@@ -38,30 +44,38 @@ def mean_by_role(result: xr.Dataset) -> dict[str, float]:
     """The mean score over all layers and all positions of each role, in the order of the prompt."""
     role = result["role"].values
     score = result["score"].values
-    return {name: float(score[:, role == name].mean()) for name in ROLES if (role == name).any()}
+    return {
+        name: float(np.nanmean(score[:, role == name]))
+        for name in ROLES
+        if np.isfinite(score[:, role == name]).any()
+    }
 
 
 def print_summary(result: xr.Dataset) -> None:
-    """Prompt, answer, clean and corrupted score, the best cells and the mean by role, on stdout."""
+    """Prompt, answer, clean and corrupted score, and for each site the best cells and the mean by role, on stdout."""
     attrs = result.attrs
+    done = "restored" if attrs["direction"] == "restore" else "exchanged"
     lines = {
         "prompt": attrs["prompt"],
         "answer": attrs["answer"].strip() or repr(attrs["answer"]),
-        "restored": f"{attrs['site']} in {attrs['model']}",
+        done: f"{attrs['site']} in {attrs['model']}",
         "clean": probability(attrs["clean_score"]),
         "corrupted": probability(attrs["corrupted_score"]),
     }
     console = Console(markup=False, emoji=False, highlight=False)
     for name, value in lines.items():
         console.print(f"{name:<11}{value}", soft_wrap=True)
-    best = _table("layer", "token", "role", "score")
-    for cell in best_cells(result):
-        token, score = token_label(cell["token"]), probability(cell["score"])
-        best.add_row(str(cell["layer"]), token, cell["role"], score)
-    means = _table("role", "score")
-    for role, mean in mean_by_role(result).items():
-        means.add_row(role, probability(mean))
-    console.print("\nbest cells", best, "\nmean by role", means, sep="\n")
+    parts = by_site(result)
+    for part in parts:
+        best = _table("layer", "token", "role", "score")
+        for cell in best_cells(part):
+            token, score = token_label(cell["token"]), probability(cell["score"])
+            best.add_row(str(cell["layer"]), token, cell["role"], score)
+        means = _table("role", "score")
+        for role, mean in mean_by_role(part).items():
+            means.add_row(role, probability(mean))
+        of = f" of {part.attrs['site']}" if len(parts) > 1 else ""
+        console.print(f"\nbest cells{of}", best, "\nmean by role", means, sep="\n")
 
 
 def probability(value: float) -> str:
@@ -71,17 +85,25 @@ def probability(value: float) -> str:
 
 def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
     """The whole result, its best cells and means, and the files written, as one JSON object."""
+    several = "site" in result.dims
+    parts = {part.attrs["site"]: _scores(part) for part in by_site(result)}
     described = {
         **result.attrs,
         "tokens": result["token"].values.tolist(),
         "roles": result["role"].values.tolist(),
         "layers": result["layer"].values.tolist(),
-        "score": result["score"].values.tolist(),
-        "best": best_cells(result),
-        "mean_by_role": mean_by_role(result),
+        **({"sites": parts} if several else parts[result.attrs["site"]]),
         "files": [str(path) for path in files],
     }
     return json.dumps(_plain(described), ensure_ascii=False, allow_nan=False)
+
+
+def _scores(part: xr.Dataset) -> dict[str, Any]:
+    return {
+        "score": part["score"].values.tolist(),
+        "best": best_cells(part),
+        "mean_by_role": mean_by_role(part),
+    }
 
 
 def other_answer(result: xr.Dataset) -> str:

@@ -1,7 +1,7 @@
 """What a heatmap of a causal trace shows, on paper and on screen alike.
 
-The scale runs from the corrupted run's score to the clean run's (or the best cell's, if that is higher), so white is
-"nothing restored" and dark "all of it".
+The scale runs from the corrupted run's score to the clean run's (or the best cell's, if that is higher). White is where the
+exchange did nothing and dark where it did all: after restoring high scores are dark, after corrupting low ones.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ import xarray as xr
 from mambascope.plots.labels import shortened, token_label
 from mambascope.results.schema import TRACE, conform
 
-COLOURS = "Purples"
+COLOURS = {"restore": "Purples", "corrupt": "Purples_r"}
+VERBS = {"restore": "restoring", "corrupt": "corrupting"}
 SUBJECT_COLOUR = "#b3261e"
 LONGEST_PROMPT = 200
 LONGEST_MODEL = 48
@@ -32,6 +33,7 @@ class Heatmap:
     what: str
     scores: str
     bar: str
+    colours: str
 
     @property
     def labels(self) -> list[str]:
@@ -57,6 +59,7 @@ def read_trace(result: xr.Dataset) -> Heatmap:
     low = min(corrupted, high)
     answer = repr(attrs["answer"].strip() or attrs["answer"])
     window = attrs.get("window") or 1
+    verb = VERBS[attrs["direction"]]
     over = f" over {window} layers" if window > 1 else ""
     return Heatmap(
         score=score,
@@ -66,9 +69,10 @@ def read_trace(result: xr.Dataset) -> Heatmap:
         low=low,
         high=high if high > low else low + 1e-6,
         prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
-        what=f"restoring {attrs['site']}{over} in {shortened(attrs['model'], LONGEST_MODEL)}",
+        what=f"{verb} {attrs['site']}{over} in {shortened(attrs['model'], LONGEST_MODEL)}",
         scores=f"probability of {answer}: clean {clean:.3f}, corrupted {corrupted:.3f}",
-        bar=f"probability of {answer} after restoring",
+        bar=f"probability of {answer} after {verb}",
+        colours=COLOURS[attrs["direction"]],
     )
 
 

@@ -1,4 +1,4 @@
-"""A causal trace as a heatmap: layers upwards, tokens to the right, the subject marked, dark where most comes back."""
+"""A causal trace as a heatmap: layers upwards, tokens to the right, the subject marked, dark where the exchange did most."""
 
 import io
 import textwrap
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from mambascope.plots.heatmap import COLOURS, SUBJECT_COLOUR, Heatmap, read_trace, tick_step
+from mambascope.plots.heatmap import SUBJECT_COLOUR, Heatmap, read_trace, tick_step
 
 TITLE_WIDTH = 70
 MOST_LABELS = 64
@@ -24,7 +24,9 @@ def trace_figure(result: xr.Dataset) -> Figure:
     height = float(np.clip(0.27 * n_layers + 2.4, 4.0, 16))
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.pcolormesh(heatmap.score, cmap=COLOURS, vmin=heatmap.low, vmax=heatmap.high)
+    image = axes.pcolormesh(
+        heatmap.score, cmap=heatmap.colours, vmin=heatmap.low, vmax=heatmap.high
+    )
     figure.colorbar(image, ax=axes, label=heatmap.bar, extend=_beyond(heatmap), pad=0.015)
     _layer_ticks(axes, heatmap)
     _token_ticks(axes, heatmap)

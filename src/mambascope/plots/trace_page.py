@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from mambascope.plots.heatmap import COLOURS, SUBJECT_COLOUR, Heatmap, read_trace, tick_step
+from mambascope.plots.heatmap import SUBJECT_COLOUR, Heatmap, read_trace, tick_step
 
 
 def trace_html(result: xr.Dataset) -> str:
@@ -29,7 +29,7 @@ def plotly_trace(result: xr.Dataset) -> go.Figure:
         customdata=[hover] * n_layers,
         hovertemplate="token %{customdata[0]} at position %{x}<br>layer %{y}<br>role %{customdata[1]}"
         "<br>score %{z:.4f}<extra></extra>",
-        colorscale=COLOURS,
+        colorscale=heatmap.colours,
         zmin=heatmap.low,
         zmax=heatmap.high,
         colorbar={"title": {"text": html.escape(heatmap.bar), "side": "right"}},

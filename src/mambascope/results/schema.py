@@ -30,8 +30,20 @@ TRACE = Schema(
     variables={"score": ("layer", "position")},
     coords={name: (dim,) for name, dim in (("layer", "layer"), ("position", "position"))}
     | {"token": ("position",), "role": ("position",)},
-    attrs=("prompt", "answer", "clean_score", "corrupted_score", "site", "model"),
+    attrs=("prompt", "answer", "clean_score", "corrupted_score", "site", "direction", "model"),
 )
+
+
+def by_site(result: xr.Dataset) -> list[xr.Dataset]:
+    """The traces of a result over several sites, one by one; a trace of one site is itself."""
+    if "site" not in result.dims:
+        return [result]
+    names, windows = result["site"].values.tolist(), result.attrs["window"]
+    windows = windows if isinstance(windows, list) else [windows] * len(names)
+    return [
+        result.sel(site=name, drop=True).assign_attrs(site=name, window=window)
+        for name, window in zip(names, windows, strict=True)
+    ]
 
 
 def check(result: xr.Dataset) -> None:

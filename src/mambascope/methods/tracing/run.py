@@ -123,6 +123,7 @@ def trace(
         "corrupted_score": float(metric(other, every).mean()),
         "site": ", ".join(config.sites),
         "window": windows[0] if len(windows) == 1 else windows,
+        "direction": config.direction,
         "subject_start": asked.start,
         "subject_stop": asked.stop,
         **provenance(model, config),
