@@ -181,5 +181,5 @@ def _agreement(estimated: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np
         both = ~np.isnan(truth)
         x, y = guess[both], truth[both]
         if both.sum() >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0:
-            found[:, number] = pearsonr(x, y).statistic, spearmanr(x, y).statistic
+            found[:, number] = pearsonr(x, y)[0], spearmanr(x, y)[0]
     return found[0], found[1]

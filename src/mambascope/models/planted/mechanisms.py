@@ -16,7 +16,7 @@ import torch
 from mambascope.errors import ConfigError
 from mambascope.models.config import Mamba1Config
 from mambascope.models.language_model import LanguageModel
-from mambascope.models.mamba1 import Mamba1Mixer
+from mambascope.models.mamba1 import Mamba1Block, Mamba1Mixer
 from mambascope.models.planted.features import CLASSES, FILLERS, WIDTH, Vocabulary, rotation
 from mambascope.models.planted.layers import INNER, latch, quiet, rotate, shift
 
@@ -172,9 +172,11 @@ def _model(
     model.embedding.copy_(vocabulary.embedding() @ turn.T)
     assert model.unembedding is not None
     model.unembedding.copy_(vocabulary.unembedding() @ turn.T)
-    model.final_norm.weight.fill_(1.0)
+    for key, weight in model.named_parameters():
+        if key.endswith("norm.weight"):
+            weight.fill_(1.0)
     for layer, block in enumerate(model.blocks):
-        block.norm.weight.fill_(1.0)
+        assert isinstance(block, Mamba1Block)
         mechanism.get(layer, lambda m: quiet(m, random))(block.mixer)
         rotate(block.mixer, turn)
     return model.requires_grad_(False).eval()
