@@ -25,6 +25,7 @@ EXPORTS = [
     "Site",
     "SiteError",
     "__version__",
+    "attribute",
     "load",
     "trace",
 ]
