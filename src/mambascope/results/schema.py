@@ -38,11 +38,10 @@ def by_site(result: xr.Dataset) -> list[xr.Dataset]:
     """The traces of a result over several sites, one by one; a trace of one site is itself."""
     if "site" not in result.dims:
         return [result]
-    names, windows = result["site"].values.tolist(), result.attrs["window"]
-    windows = windows if isinstance(windows, list) else [windows] * len(names)
+    names = result["site"].values.tolist()
     return [
         result.sel(site=name, drop=True).assign_attrs(site=name, window=window)
-        for name, window in zip(names, windows, strict=True)
+        for name, window in zip(names, result.attrs["window"], strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mambascope.interventions import Metric, Variant, answer_probability, replay
 from mambascope.interventions.prompt import answer_token, read_prompt, token_texts
 from mambascope.methods.tracing.config import TracingConfig
-from mambascope.methods.tracing.corruption import SubjectStatistics, corrupt, subject_statistics
+from mambascope.methods.tracing.corruption import SubjectStatistics, corrupt
 from mambascope.methods.tracing.run import provenance, tracing_config
 from mambascope.methods.tracing.worlds import Worlds
 from mambascope.models.language_model import LanguageModel
@@ -64,13 +64,8 @@ def attribute(
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
     asked = read_prompt(model, prompt, subject)
-    statistics = (
-        facts
-        if facts is None or isinstance(facts, SubjectStatistics)
-        else subject_statistics(model, facts)
-    )
     with torch.no_grad():
-        worlds = Worlds(model, asked, corrupt(model, prompt, asked, config, statistics), config)
+        worlds = Worlds(model, asked, corrupt(model, prompt, asked, config, facts), config)
     target = worlds.top if answer is None else answer_token(model, prompt, answer, asked.ids)
     metric = answer_probability(target)
     estimated = _estimate(model, worlds, sites, metric)

@@ -62,11 +62,16 @@ def corrupt(
     prompt: str | Sequence[int] | Tensor,
     asked: SubjectPrompt,
     config: TracingConfig,
-    statistics: SubjectStatistics | None,
+    facts: Sequence[tuple[str, str]] | SubjectStatistics | None,
 ) -> Corrupted:
-    """The corrupted run that the configuration asks for."""
+    """The corrupted run that the configuration asks for; `facts` or their statistics scale noise and give the mean."""
     if config.corruption == "swap":
         return _swapped(model, prompt, asked, config.swap)
+    statistics = (
+        facts
+        if facts is None or isinstance(facts, SubjectStatistics)
+        else subject_statistics(model, facts)
+    )
     noisy = config.corruption == "noise"
     edit = (_noise if noisy else _mean)(model, asked, config, statistics)
     rows = config.samples if noisy else 1

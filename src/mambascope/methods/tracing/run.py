@@ -23,7 +23,6 @@ from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import (
     SubjectStatistics,
     corrupt,
-    subject_statistics,
 )
 from mambascope.methods.tracing.worlds import Worlds, window_size
 from mambascope.models.checkpoints.hash import weights_hash
@@ -83,12 +82,7 @@ def trace(
     )
     windows = [window_size(model, name, config.window) for name in config.sites]
     asked = read_prompt(model, prompt, subject)
-    statistics = (
-        facts
-        if facts is None or isinstance(facts, SubjectStatistics)
-        else subject_statistics(model, facts)
-    )
-    corrupted = corrupt(model, prompt, asked, config, statistics)
+    corrupted = corrupt(model, prompt, asked, config, facts)
     worlds = Worlds(model, asked, corrupted, config)
     top = worlds.top
     target = top if answer is None else answer_token(model, prompt, answer, asked.ids)
@@ -106,23 +100,24 @@ def trace(
     found = replay(model, worlds.base, variants, {"score": metric}, progress=progress)
     # Positions before the subject are the same in both runs: exchanging them changes nothing.
     shape = (len(config.sites), model.config.n_layers, len(asked.ids))
-    grid = np.full(shape, found.base["score"].mean())
+    unchanged = float(found.base["score"].mean())
+    grid = np.full(shape, unchanged)
     for cell, scores in zip(cells, found.scores["score"], strict=True):
         there = worlds.corrupted.partners[:, cell[2]] >= 0
         grid[cell] = scores[there].mean() if there.any() else np.nan
-    first = torch.zeros(1, dtype=torch.int64, device=model.device)
-    other = worlds.corrupted_logits
-    every = torch.arange(len(other), device=model.device)
+    restoring = config.direction == "restore"
+    other = worlds.clean_logits[None] if restoring else worlds.corrupted_logits
+    exchanged = float(metric(other, torch.arange(len(other), device=model.device)).mean())
     attrs = {
         "method": "trace",
         "prompt": prompt if isinstance(prompt, str) else json.dumps(asked.ids),
         "answer": token_texts(model, [target])[0],
         "answer_id": target,
         "top_answer": token_texts(model, [top])[0],
-        "clean_score": float(metric(worlds.clean_logits[None], first)[0]),
-        "corrupted_score": float(metric(other, every).mean()),
+        "clean_score": exchanged if restoring else unchanged,
+        "corrupted_score": unchanged if restoring else exchanged,
         "site": ", ".join(config.sites),
-        "window": windows[0] if len(windows) == 1 else windows,
+        "window": windows[0] if isinstance(config.site, str) else windows,
         "direction": config.direction,
         "subject_start": asked.start,
         "subject_stop": asked.stop,
