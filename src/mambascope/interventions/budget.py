@@ -78,16 +78,18 @@ def waves(
     """The variants from `begin` on, in runs whose residuals and carries take half of the memory; one each at least."""
     sizes = np.array(lengths)
     found: list[range] = []
-    first, tokens, slots = begin, 0, set()
+    first, tokens = begin, 0
+    slots: set[tuple[int, int]] = set()
     for number in range(begin, len(plans)):
         starts = _earliest(plans[number])
         more = sum(int(sizes[row]) - start for row, start in starts.items())
-        united = slots | set(starts.items())
-        taken = budget.token * (tokens + more) + budget.slot * len(united)
+        fresh = starts.items() - slots
+        taken = budget.token * (tokens + more) + budget.slot * (len(slots) + len(fresh))
         if number > first and taken > budget.memory // 2:
             found.append(range(first, number))
-            first, tokens, united = number, 0, set(starts.items())
-        tokens, slots = tokens + more, united
+            first, tokens, slots = number, 0, set()
+        tokens += more
+        slots.update(starts.items())
     return [*found, range(first, len(plans))] if first < len(plans) else found
 
 
