@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from shared import LAYERS, VOCAB, WIDTH, Timing, products_of, reference
+from _shared import LAYERS, VOCAB, WIDTH, Timing, products_of, reference
 from torch import nn
 
 import mambascope as ms

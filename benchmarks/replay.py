@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from shared import LAYERS, VOCAB, WIDTH, Timing, products_of, reference
+from _shared import LAYERS, VOCAB, WIDTH, Timing, products_of, reference
 from torch import Tensor
 
 import mambascope as ms
