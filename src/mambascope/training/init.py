@@ -2,8 +2,9 @@
 
 Linear layers: uniform within 1/sqrt(inputs), the last product before the residual scaled by 1/sqrt(layers x products) (GPT-2;
 `_init_weights` of state-spaces/mamba, which leaves PyTorch's own draw). Embeddings: normal, std 1/sqrt(D), so that logits begin
-near 1 and a step of AdamW is small beside them; with 0.02 and a learning rate above 1e-3 the tokens' identities drift faster
-than a model can learn to look them up in its context. Mamba-1: A = -(1..N), D = 1, dt log-uniform in [0.001, 0.1] (Gu & Dao 2023,
+near 1 and a step of AdamW is small beside them; with 0.02, a 3-layer Mamba-1 did not learn to copy lists in 0.6 million tokens at
+a learning rate of 3e-3, with this it did in 0.4 million. Mamba-1:
+A = -(1..N), D = 1, dt log-uniform in [0.001, 0.1] (Gu & Dao 2023,
 section 3.6). Mamba-2: A uniform in [1, 16] (Dao & Gu 2024, section 7).
 """
 
