@@ -245,8 +245,8 @@ class _Wave:
         tap = self.model.tap(segments, record=self.recorder.at(layer, "resid_post"))
         self._place_edits(tap, layer, joining, new.variants)
         changed = tap.layer(layer)("resid_post", new.resid)
-        active.resid[tokens:] = changed
         self.recorder.take(layer, tap, segments, new.variants)
+        active.resid[tokens:] = changed
 
     def _edit_embeddings(self, ids: Tensor, base: Segments) -> None:
         """The edits of the embedding, made where the token embeddings arise."""
@@ -289,8 +289,10 @@ class _Wave:
             self._place_base_edits(tap, layer)
             self._place_edits(tap, layer, here, active.variants[first:last])
             own = slice(int(offsets[first]), int(offsets[last]))
-            active.resid[own], _ = block(active.resid[own], segments, carry, tap.layer(layer))
+            left, _ = block(active.resid[own], segments, carry, tap.layer(layer))
+            # Taken before the residual is written over: `resid_pre` is recorded as a view of it.
             self.recorder.take(layer, tap, segments, active.variants[first:last])
+            active.resid[own] = left
 
     def _place_base_edits(self, tap: Tap, *places: int | str) -> None:
         """The base run's own edits of a layer, or of sites outside the layers, on the suffixes too."""
