@@ -1,0 +1,19 @@
+"""A fact as a prompt: what every study over many facts is asked, whichever file it came from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactPrompt:
+    """One question about one fact.
+
+    fact_id:  unique in its set, and the same each time the set is read
+    answer:   None where the model's own top token is to count
+    relation: what the fact is about, where the source says so; subjects of one relation can be swapped
+    """
+
+    fact_id: str
+    prompt: str
+    subject: str
+    answer: str | None = None
+    relation: str | None = None
