@@ -6,8 +6,7 @@ Both are edited where they arise: the segments are cut after each edited token i
 segments run together, the edit is made at their ends, and the next pieces go on from there.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,47 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.models.kernels import ScanOutput, causal_conv, conv_carry
-from mambascope.models.kernels.definition import starting_entries
+from mambascope.models.pieces import Gathered, cut_into_pieces, mask_of
 from mambascope.sites import LayerTap, Segments
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """One round of pieces. `tokens`: their packed indices; piece i belongs to segment `of[i]`, its slot."""
-
-    segments: Segments
-    tokens: np.ndarray
-    of: np.ndarray
-
-    @property
-    def ends(self) -> np.ndarray:
-        """Packed index, in the whole batch, of each piece's last token."""
-        return self.tokens[self.segments.last]
-
-
-def cut_into_pieces(segments: Segments, stops: np.ndarray) -> Iterator[Pieces]:
-    """The segments cut after each stop (packed indices), in rounds that can run one after the other."""
-    is_end = np.zeros(segments.tokens, dtype=bool)
-    is_end[stops] = True
-    is_end[segments.last] = True
-    ends = np.flatnonzero(is_end)
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    of = segments.segment_of[ends]
-    nth = np.arange(len(ends)) - np.searchsorted(of, of)
-    for number in range(int(nth.max()) + 1):
-        chosen = np.flatnonzero(nth == number)
-        lengths = ends[chosen] - begins[chosen] + 1
-        tokens = np.concatenate(
-            [np.arange(b, e + 1) for b, e in zip(begins[chosen], ends[chosen], strict=True)]
-        )
-        piece = Segments.of(
-            lengths,
-            rows=segments.rows[of[chosen]],
-            starts=segments.positions[begins[chosen]],
-            slots=of[chosen],
-            keep="last",
-        )
-        yield Pieces(piece, tokens, of[chosen])
 
 
 def convolve(
@@ -74,21 +34,43 @@ def convolve(
             causal_conv(x, weight, bias, carried, segments),
             conv_carry(x, carried, segments, taps),
         )
-    memory = starting_entries(carried, segments, x.new_empty(taps - 1, x.shape[1]))
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    after = x.new_empty(segments.tokens, taps - 1, x.shape[1])
-    for piece in cut_into_pieces(segments, tap.edited("conv_carry")):
-        index = torch.from_numpy(piece.tokens).to(x.device)
-        part, every = x[index], _keeping(piece.segments, np.arange(len(piece.tokens)))
-        out = out.index_copy(0, index, causal_conv(part, weight, bias, memory, piece.segments))
-        after = after.index_copy(0, index, conv_carry(part, memory, every, taps))
-        ends = torch.from_numpy(piece.ends).to(x.device)
-        edited = tap.edit("conv_carry", after[ends], piece.ends)
-        after = after.index_copy(0, ends, edited)
-        memory = memory.index_copy(0, torch.from_numpy(piece.of).to(x.device), edited)
+    stops = tap.edited("conv_carry")
     if tap.records("conv_carry"):
-        tap.record("conv_carry", after)
-    return out, after[torch.from_numpy(segments.keep).to(x.device)]
+        return _convolve_in_pieces(
+            x, weight, bias, carried, segments, tap, stops, np.arange(len(x))
+        )
+    wanted = np.union1d(stops, segments.keep)
+    return _convolve_in_pieces(x, weight, bias, carried, segments, tap, stops, wanted)
+
+
+def _convolve_in_pieces(
+    x: Float[Tensor, "tokens E"],
+    weight: Float[Tensor, "E K"],
+    bias: Float[Tensor, " E"] | None,
+    carried: Float[Tensor, "slots taps E"] | None,
+    segments: Segments,
+    tap: LayerTap,
+    stops: np.ndarray,
+    wanted: np.ndarray,
+) -> tuple[Float[Tensor, "tokens E"], Float[Tensor, "keep taps E"]]:
+    """The convolution with what it remembers edited after each stop; `wanted`: the tokens after which that is needed."""
+    is_wanted, is_stop = (mask_of(tokens, len(x)) for tokens in (wanted, stops))
+    outs, after = Gathered(len(x)), Gathered(len(x))
+    memory = carried
+    for piece in cut_into_pieces(segments, stops):
+        part = x[torch.from_numpy(piece.tokens).to(x.device)]
+        outs.add(piece.tokens, causal_conv(part, weight, bias, memory, piece.segments))
+        keep = piece.places(is_wanted)
+        tokens = piece.tokens[keep]
+        remembered = conv_carry(part, memory, replace(piece.segments, keep=keep), weight.shape[1])
+        after.add(tokens, remembered)
+        if len(piece.stops):
+            memory = remembered[torch.from_numpy(np.flatnonzero(is_stop[tokens])).to(x.device)]
+            memory = tap.edit("conv_carry", memory, piece.stops)
+            after.add(piece.stops, memory)
+    if tap.records("conv_carry"):
+        tap.record("conv_carry", after.at(np.arange(len(x))))
+    return outs.at(np.arange(len(x))), after.at(segments.keep)
 
 
 @runtime_checkable
@@ -161,64 +143,37 @@ def _scan_in_pieces(
     """The scan with its state edited after each stop."""
     skip = recurrence.skip() if with_skip else None
     record = tap.records("state")
-    memory: Tensor | None = None
-    outs: list[Tensor] = []
-    states: list[Tensor] = []
-    kept: list[Tensor] = []
-    order: list[np.ndarray] = []
-    kept_order: list[np.ndarray] = []
+    count = segments.tokens
+    is_wanted = mask_of(segments.keep, count) | mask_of(stops, count)
+    is_stop = mask_of(stops, count)
+    outs, states, kept = Gathered(count), Gathered(count), Gathered(count)
     for piece in cut_into_pieces(segments, stops):
-        wanted = np.union1d(
-            piece.segments.last, np.flatnonzero(np.isin(piece.tokens, segments.keep))
-        )
-        if memory is None:
-            one = recurrence.scan(
-                piece.tokens[:1], None, Segments.of([1], keep="last"), skip=False, all_states=False
-            )
-            memory = starting_entries(state, segments, one.kept[0])
+        wanted = piece.places(is_wanted)
         result = recurrence.scan(
             piece.tokens,
-            memory,
-            _keeping(piece.segments, wanted),
+            state,
+            replace(piece.segments, keep=wanted),
             skip=with_skip,
             all_states=record,
         )
-        ends = piece.ends
-        at_end = torch.from_numpy(np.searchsorted(wanted, piece.segments.last))
-        before = result.kept[at_end]
-        after = before
-        if change is not None:
-            after = after + change[torch.from_numpy(ends)]
-        after = tap.edit("state", after, ends)
-        is_stop = np.isin(ends, stops)
-        edited = torch.from_numpy(np.flatnonzero(is_stop))
-        after = before.index_copy(0, edited, after[edited])
-        last = torch.from_numpy(piece.segments.last)
-        reread = recurrence.readout(after[edited], ends[is_stop])
-        if skip is not None:
-            reread = reread + skip[torch.from_numpy(ends[is_stop])]
-        outs.append(result.out.index_copy(0, last[edited], reread.to(result.out.dtype)))
-        order.append(piece.tokens)
-        kept.append(result.kept.index_copy(0, at_end, after))
-        kept_order.append(piece.tokens[wanted])
+        outs.add(piece.tokens, result.out)
+        kept.add(piece.tokens[wanted], result.kept)
         if record:
             assert result.states is not None
-            states.append(result.states.index_copy(0, last, after))
-        memory = memory.index_copy(0, torch.from_numpy(piece.of), after)
-    back = torch.from_numpy(np.argsort(np.concatenate(order)))
+            states.add(piece.tokens, result.states)
+        if not len(piece.stops):
+            continue
+        at_stops = torch.from_numpy(piece.stops).to(result.out.device)
+        before = np.flatnonzero(is_stop[piece.tokens[wanted]])
+        state = result.kept[torch.from_numpy(before).to(result.out.device)]
+        if change is not None:
+            state = state + change[at_stops]
+        state = tap.edit("state", state, piece.stops)
+        reread = recurrence.readout(state, piece.stops)
+        reread = reread if skip is None else reread + skip[at_stops]
+        outs.add(piece.stops, reread.to(result.out.dtype))
+        kept.add(piece.stops, state)
+        states.add(piece.stops, state)
     if record:
-        tap.record("state", torch.cat(states)[back])
-    found = np.concatenate(kept_order)
-    by_token = np.argsort(found)
-    chosen = by_token[np.searchsorted(found[by_token], segments.keep)]
-    return torch.cat(outs)[back], torch.cat(kept)[torch.from_numpy(chosen)]
-
-
-def _keeping(segments: Segments, keep: np.ndarray) -> Segments:
-    return Segments.of(
-        segments.lengths,
-        rows=segments.rows,
-        starts=segments.starts,
-        slots=segments.slots,
-        keep=keep,
-    )
+        tap.record("state", states.at(np.arange(count)))
+    return outs.at(np.arange(count)), kept.at(segments.keep)
