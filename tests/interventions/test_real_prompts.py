@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from mambascope.interventions.prompt import ROLES, read_prompt
+from mambascope.interventions.prompt import read_prompt
+from mambascope.results.schema import ROLES
 from mambascope.models.config import Mamba1Config
 from mambascope.models.language_model import LanguageModel
 

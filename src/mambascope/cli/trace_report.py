@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mambascope.plots.labels import token_label
-from mambascope.results.schema import by_site
+from mambascope.results.schema import ROLES, by_site
 
 BEST = 5
-ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after", "last")
 
 
 def best_cells(result: xr.Dataset, count: int = BEST) -> list[dict[str, Any]]:

@@ -10,8 +10,6 @@ from mambascope.errors import PromptError
 from mambascope.models.language_model import LanguageModel
 from mambascope.models.prompts import to_ids
 
-ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after", "last")
-
 
 @dataclass(frozen=True)
 class SubjectPrompt:

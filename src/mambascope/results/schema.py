@@ -13,6 +13,7 @@ import xarray as xr
 from mambascope.errors import OutputError
 
 KINDS = "biufUM"  # numpy's letters: bool, integers, floats, strings, datetimes
+ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after", "last")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,22 @@ TRACE = Schema(
     coords={name: (dim,) for name, dim in (("layer", "layer"), ("position", "position"))}
     | {"token": ("position",), "role": ("position",)},
     attrs=("prompt", "answer", "clean_score", "corrupted_score", "site", "direction", "model"),
+)
+
+SWEEP = Schema(
+    method="sweep.trace",
+    variables={"score": ("fact_id", "site", "layer", "position")},
+    coords={name: (name,) for name in ("fact_id", "site", "layer", "position")}
+    | dict.fromkeys(("token", "role"), ("fact_id", "position"))
+    | dict.fromkeys(("prompt", "clean_score", "corrupted_score", "length"), ("fact_id",)),
+    attrs=("model", "weights", "config", "direction", "window", "seed", "versions"),
+)
+
+EFFECT = Schema(
+    method="aggregate.trace",
+    variables=dict.fromkeys(("effect", "low", "high", "n", "p", "q"), ("layer", "role")),
+    coords={"layer": ("layer",), "role": ("role",)},
+    attrs=("statistic", "title", "unit", "confidence", "facts"),
 )
 
 

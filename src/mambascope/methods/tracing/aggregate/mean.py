@@ -1,0 +1,80 @@
+"""The mean effect over the facts of a sweep, by site, layer and role, and the form that all aggregates have.
+
+Effects are averaged over the positions of a role within each fact, then over facts; intervals and tests resample facts, all
+cells together (results/statistics.py).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import xarray as xr
+
+from mambascope.errors import OutputError
+from mambascope.methods.tracing.aggregate.effects import fact_effects
+from mambascope.results.schema import EFFECT, ROLES
+from mambascope.results.statistics import (
+    StatisticsConfig,
+    StatisticsOptions,
+    statistics_config,
+    summarise,
+)
+
+VERBS = {"restore": "restoring", "corrupt": "corrupting"}
+UNITS = {False: "probability of the answer", True: "share of clean minus corrupted score"}
+PROVENANCE = ("model", "weights", "direction", "window", "config", "seed", "versions")
+
+
+def mean_effect(
+    results: xr.Dataset,
+    *,
+    normalise: bool = False,
+    roles: Sequence[str] = ROLES,
+    **statistics: Unpack[StatisticsOptions],
+) -> xr.Dataset:
+    """The mean effect over facts, by site, layer and role.
+
+    results:    a sweep (`open_results`, `stack_traces`)
+    normalise:  each fact's effect as a share of its clean minus its corrupted score
+    roles:      those of a trace; "subject" and "all" stand for several
+    statistics: confidence, resamples, flips, seed (StatisticsConfig)
+
+    Returns dims (site, layer, role): `effect`, its interval `low`, `high`, `n` facts that have the cell, `p` of a sign-flip
+    test, `q` corrected over all cells; attrs `facts`, `left_out`, and where they came from.
+    """
+    config = statistics_config(**statistics)
+    effects = fact_effects(results, normalise=normalise, roles=roles)
+    attrs = {
+        "statistic": "mean_effect",
+        "title": f"{VERBS[results.attrs['direction']]} in {results.attrs['model']}",
+        **provenance(results),
+    }
+    return aggregated(effects, config, attrs, normalise=normalise)
+
+
+def aggregated(
+    effects: xr.DataArray, config: StatisticsConfig, attrs: dict[str, Any], *, normalise: bool
+) -> xr.Dataset:
+    """The summary over `fact_id` of effects by fact, its first dim, as a dataset; OutputError if there is no fact."""
+    facts = effects.sizes["fact_id"]
+    if not facts:
+        raise OutputError("no fact is left to average over")
+    found = summarise(effects.values, config)
+    dims = effects.dims[1:]
+    return xr.Dataset(
+        {name: (dims, getattr(found, name)) for name in ("effect", "low", "high", "n", "p", "q")},
+        coords={dim: effects[dim].values for dim in dims},
+        attrs={
+            "method": EFFECT.method,
+            **attrs,
+            "unit": UNITS[normalise],
+            "facts": facts,
+            "left_out": effects.attrs["left_out"],
+            "statistics": config.model_dump_json(),
+            "confidence": config.confidence,
+        },
+    )
+
+
+def provenance(results: xr.Dataset) -> dict[str, Any]:
+    """What made a sweep, in attributes."""
+    return {name: results.attrs[name] for name in PROVENANCE}
