@@ -73,33 +73,33 @@ class Budget:
 
 
 def waves(
-    plans: Sequence[Sequence[Touch]], lengths: Sequence[int], budget: Budget, begin: int = 0
+    plans: Sequence[Sequence[Touch]], lengths: np.ndarray, budget: Budget, begin: int = 0
 ) -> list[range]:
     """The variants from `begin` on, in runs whose residuals and carries take half of the memory; one each at least."""
-    sizes = np.array(lengths)
     found: list[range] = []
     first, tokens = begin, 0
-    slots: set[tuple[int, int]] = set()
+    slots = np.zeros((len(lengths), int(lengths.max(initial=0)) + 1), dtype=bool)
     for number in range(begin, len(plans)):
-        starts = _earliest(plans[number])
-        more = sum(int(sizes[row]) - start for row, start in starts.items())
-        fresh = starts.items() - slots
-        taken = budget.token * (tokens + more) + budget.slot * (len(slots) + len(fresh))
+        rows, starts = _earliest(plans[number], lengths)
+        more = int((lengths[rows] - starts).sum())
+        count = int(slots.sum()) + int((~slots[rows, starts]).sum())
+        taken = budget.token * (tokens + more) + budget.slot * count
         if number > first and taken > budget.memory // 2:
             found.append(range(first, number))
-            first, tokens, slots = number, 0, set()
+            first, tokens = number, 0
+            slots[:] = False
         tokens += more
-        slots.update(starts.items())
+        slots[rows, starts] = True
     return [*found, range(first, len(plans))] if first < len(plans) else found
 
 
-def _earliest(plan: Sequence[Touch]) -> dict[int, int]:
-    """The first position that a variant ever changes, by row."""
-    first: dict[int, int] = {}
+def _earliest(plan: Sequence[Touch], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that a variant changes, and the first position that it ever changes in each."""
+    first = lengths.copy()
     for touch in plan:
-        for row, start in zip(touch.rows.tolist(), touch.starts.tolist(), strict=True):
-            first[row] = min(first.get(row, start), start)
-    return first
+        first[touch.rows] = np.minimum(first[touch.rows], touch.starts)
+    rows = np.flatnonzero(first < lengths)
+    return rows, first[rows]
 
 
 def _free(device: torch.device) -> int:

@@ -68,13 +68,14 @@ def replay(
 
     Raises SiteError for edits and records that do not fit, ModelError if one variant alone exceeds a CUDA device's memory.
     """
-    plans = [touches(model, variant, base.lengths) for variant in variants]
+    lengths = np.array(base.lengths, dtype=np.int64)
+    plans = [touches(model, variant, lengths) for variant in variants]
     recorder = Recorder(model, base.lengths, len(variants), record)
     used = {edit.site for variant in variants for edit in variant.edits}
     budget = Budget.of(model, memory, [*used, *(name for name, _ in recorder.keys)])
     scores = {name: np.empty((len(variants), len(base.prompts))) for name in metrics}
     found: dict[str, np.ndarray] = {}
-    done, pending = 0, waves(plans, base.lengths, budget)
+    done, pending = 0, waves(plans, lengths, budget)
     while pending or not found:
         chosen = pending[0] if pending else range(0)
         try:
@@ -82,7 +83,7 @@ def replay(
             found = wave.run(metrics, scores)
         except torch.cuda.OutOfMemoryError as error:
             budget = _smaller(budget, chosen, error)
-            pending = waves(plans, base.lengths, budget, begin=done)
+            pending = waves(plans, lengths, budget, begin=done)
             continue
         pending, done = pending[1:], done + len(chosen)
         if progress is not None:
@@ -129,7 +130,7 @@ class _Wave:
     ) -> None:
         self.model, self.base, self.budget, self.recorder = model, base, budget, recorder
         self.chosen = chosen
-        self.lengths = np.array(base.lengths)
+        self.lengths = np.array(base.lengths, dtype=np.int64)
         # By layer, or by name for the sites outside the layers.
         self.base_edits: dict[int | str, list[Edit]] = {}
         for edit in base.edits:
@@ -299,7 +300,7 @@ class _Wave:
         for place in places:
             inside = place if isinstance(place, int) else None
             for edit in self.base_edits.get(place, ()):
-                tap.place(edit, self.base.lengths, np.arange(tap.segments.count), [inside])
+                tap.place(edit, self.lengths, np.arange(tap.segments.count), [inside])
 
     def _place_edits(
         self, tap: Tap, layer: int, touching: list[tuple[int, Touch]], variants: np.ndarray
@@ -311,7 +312,7 @@ class _Wave:
         for number, touch in touching:
             low, high = np.searchsorted(ascending, [number, number + 1])
             for edit in touch.edits if high > low else ():
-                tap.place(edit, self.base.lengths, order[low:high], [inside])
+                tap.place(edit, self.lengths, order[low:high], [inside])
 
     # ---- reading ---------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class Touch:
         return all(edit.site == "resid_post" for edit in self.edits)
 
 
-def touches(model: LanguageModel, variant: Variant, lengths: Sequence[int]) -> list[Touch]:
+def touches(model: LanguageModel, variant: Variant, lengths: np.ndarray) -> list[Touch]:
     """The layers that a variant touches, ascending. Raises SiteError for an edit that does not fit the model."""
     n_layers = model.config.n_layers
     by_layer: dict[int, list[Edit]] = {}
@@ -63,12 +63,10 @@ def touches(model: LanguageModel, variant: Variant, lengths: Sequence[int]) -> l
     return [_touch(layer, by_layer[layer], lengths) for layer in sorted(by_layer)]
 
 
-def _touch(layer: int, edits: list[Edit], lengths: Sequence[int]) -> Touch:
-    first: dict[int, int] = {}
+def _touch(layer: int, edits: list[Edit], lengths: np.ndarray) -> Touch:
+    first = lengths.copy()  # behind the end: nothing is changed
     for edit in edits:
-        for row, positions in edit.row_positions(lengths):
-            if positions:
-                first[row] = min(first.get(row, lengths[row]), *positions)
-    rows = np.array(sorted(first), dtype=np.int64)
-    starts = np.array([first[row] for row in rows.tolist()], dtype=np.int64)
-    return Touch(layer, tuple(edits), rows, starts)
+        rows, counts, positions = edit.places(lengths)
+        np.minimum.at(first, np.repeat(rows, counts), positions)
+    rows = np.flatnonzero(first < lengths)
+    return Touch(layer, tuple(edits), rows, first[rows])

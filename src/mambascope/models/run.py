@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mambascope.errors import SiteError
 from mambascope.models.protocol import Carry
-from mambascope.sites import Segments
+from mambascope.sites import Segments, Taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,14 @@ class Run:
 
     def __getitem__(self, key: str | tuple[str, int]) -> Float[Tensor, "B T ..."]:
         """`run["state", 3]`: the site at layer 3, (B, T, *axes); `run["embed"]` for one that exists once."""
+        return self._segments.pad(self._packed(key), fill=torch.nan)
+
+    def taken(self, key: str | tuple[str, int], rows: np.ndarray, positions: np.ndarray) -> Taken:
+        """The site's values at these positions of these prompts, (rows, positions) each, as the value of an edit."""
+        first = self._segments.offsets[rows] - self._segments.starts[rows]
+        return Taken(self._packed(key), first + positions)
+
+    def _packed(self, key: str | tuple[str, int]) -> Tensor:
         site, layer = (key, None) if isinstance(key, str) else key
         if layer is not None and layer < 0:
             layer += self.n_layers
@@ -51,7 +59,7 @@ class Run:
                 f"{site!r}{'' if layer is None else f' at layer {layer}'} was not recorded by this run; "
                 f"it has: {self._choices()}"
             )
-        return self._segments.pad(self._recorded[site, layer], fill=torch.nan)
+        return self._recorded[site, layer]
 
     def _choices(self) -> str:
         layers: dict[str, list[int]] = {}

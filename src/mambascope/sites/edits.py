@@ -5,16 +5,45 @@ Ops: `replace` (the value), `add` (the value), `scale` (by the value), `zero`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import chain
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mambascope.errors import SiteError
 
 Op = Literal["replace", "add", "scale", "zero", "apply"]
 Units = int | slice | Sequence[int] | tuple[int | slice | Sequence[int] | None, ...] | None
-Positions = int | Sequence[int] | Sequence[Sequence[int]] | None
+Positions = int | Sequence[int] | Sequence[Sequence[int]] | Int64[np.ndarray, "rows _"] | None
+Index = Int64[np.ndarray, " _"]
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """Values that a run recorded, looked up where the edit is made: thousands of edits then hold no copies of them.
+
+    source: packed, as recorded
+    index:  the token of `source` that each position of each row gets
+    """
+
+    source: Float[Tensor, "tokens ..."]
+    index: Int64[np.ndarray, "rows positions"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, positions, *axes)."""
+        return (*self.index.shape, *self.source.shape[1:])
+
+
+class Places(NamedTuple):
+    """Where an edit is made: the rows, how many positions each has, and all positions one after the other, from 0."""
+
+    rows: Index
+    counts: Index
+    positions: Index
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +58,7 @@ class Edit:
     rows:      the prompts of the batch that it concerns; None is all of them. `positions` and `value` then have one
                entry for each of these
     value:     replace, add, scale: a number or a tensor that broadcasts against (rows, positions, *axes of the site),
-               in both directions: a value with ten rows makes ten rows of a single prompt.
+               in both directions: a value with ten rows makes ten rows of a single prompt. Or what a run recorded (`Taken`).
                apply: a function from the old values (tokens, *axes) to the new ones, each token by itself
     units:     which entries of the site's axes, from the left: an index, a slice, a list, or a tuple with one of these
                (or None for all) per axis; None is all of them. The value's axes are then those of the chosen part
@@ -39,8 +68,8 @@ class Edit:
     op: str = "replace"
     layers: int | Sequence[int] | None = None
     positions: Positions = None
-    rows: Sequence[int] | None = None
-    value: Tensor | float | Callable[[Tensor], Tensor] | None = None
+    rows: Sequence[int] | Index | None = None
+    value: Tensor | Taken | float | Callable[[Tensor], Tensor] | None = None
     units: Units = None
 
     def __post_init__(self) -> None:
@@ -51,37 +80,48 @@ class Edit:
         if self.op == "apply" and (not callable(self.value) or isinstance(self.value, Tensor)):
             raise SiteError("op 'apply' needs a function as value")
         if self.op in ("replace", "add", "scale") and not isinstance(
-            self.value, int | float | Tensor
+            self.value, int | float | Tensor | Taken
         ):
             kind = type(self.value).__name__
             raise SiteError(f"op {self.op!r} needs a tensor or a number as value, not {kind}")
 
-    def row_positions(self, lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
-        """(row, its positions counted from 0) of each row meant; SiteError if one is out of range."""
-        rows = range(len(lengths)) if self.rows is None else self.rows
-        for row in rows:
-            if not 0 <= row < len(lengths):
-                raise SiteError(f"row {row} is out of range: the run has {len(lengths)} prompts")
-        return [
-            (row, [_in_range(p, lengths[row], row) for p in wanted])
-            for row, wanted in zip(
-                rows, self._positions_by_row([lengths[row] for row in rows]), strict=True
+    def places(self, lengths: Index) -> Places:
+        """Where it is made in prompts of these lengths; SiteError if a row or a position is out of range."""
+        rows = np.arange(len(lengths)) if self.rows is None else np.asarray(self.rows, dtype=int)
+        if len(outside := rows[(rows < 0) | (rows >= len(lengths))]):
+            raise SiteError(f"row {outside[0]} is out of range: the run has {len(lengths)} prompts")
+        counts, positions = self._positions_by_row(lengths[rows])
+        sizes = np.repeat(lengths[rows], counts)
+        outside = np.flatnonzero((positions < -sizes) | (positions >= sizes))
+        if len(outside):
+            first = outside[0]
+            raise SiteError(
+                f"position {positions[first]} is out of range: prompt {np.repeat(rows, counts)[first]} has positions "
+                f"0 to {sizes[first] - 1}"
             )
-        ]
+        return Places(rows, counts, np.where(positions < 0, positions + sizes, positions))
 
-    def _positions_by_row(self, lengths: Sequence[int]) -> list[list[int]]:
-        positions = self.positions
+    def _positions_by_row(self, lengths: Index) -> tuple[Index, Index]:
+        """How many positions each row has, and all of them as they were given."""
+        positions, count = self.positions, len(lengths)
         if positions is None:
-            return [list(range(length)) for length in lengths]
+            within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            return lengths, within
         if isinstance(positions, int):
-            return [[positions]] * len(lengths)
-        if any(isinstance(p, Sequence) for p in positions):
-            if len(positions) != len(lengths):
-                raise SiteError(
-                    f"positions has {len(positions)} rows, but the edit concerns {len(lengths)}"
-                )
-            return [[p] if isinstance(p, int) else list(p) for p in positions]
-        return [[int(p) for p in positions]] * len(lengths)  # pyright: ignore[reportArgumentType]
+            return np.ones(count, dtype=int), np.full(count, positions)
+        by_row = isinstance(positions, np.ndarray) or any(
+            isinstance(p, Sequence) for p in positions
+        )
+        if not by_row:
+            same = np.array([int(p) for p in positions], dtype=int)  # pyright: ignore[reportArgumentType]
+            return np.full(count, len(same)), np.tile(same, count)
+        if len(positions) != count:
+            raise SiteError(f"positions has {len(positions)} rows, but the edit concerns {count}")
+        if isinstance(positions, np.ndarray):
+            return np.full(count, positions.shape[1]), positions.reshape(-1)
+        lists = [[p] if isinstance(p, int) else list(p) for p in positions]
+        counts = np.array([len(p) for p in lists], dtype=int)
+        return counts, np.fromiter(chain.from_iterable(lists), dtype=int, count=counts.sum())
 
     def unit_index(self, shape: Sequence[int]) -> tuple[Tensor, ...] | None:
         """Indices that pick the units out of (tokens, *shape), one per axis and outer to each other; None for all."""
@@ -97,14 +137,6 @@ class Edit:
         return tuple(
             index.view(-1, *[1] * (len(shape) - axis - 1)) for axis, index in enumerate(chosen)
         )
-
-
-def _in_range(position: int, length: int, row: int) -> int:
-    if not -length <= position < length:
-        raise SiteError(
-            f"position {position} is out of range: prompt {row} has positions 0 to {length - 1}"
-        )
-    return position % length
 
 
 def _axis_index(units: int | slice | Sequence[int] | None, size: int, site: str) -> Tensor:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mambascope.errors import SiteError
-from mambascope.sites.edits import Edit
+from mambascope.sites.edits import Edit, Taken
 from mambascope.sites.segments import Segments
 from mambascope.sites.site import Site, find_site, resolve_layers
 
@@ -33,6 +34,8 @@ class PlacedEdit:
     def values(self, chosen: np.ndarray, old: Tensor, axes: int) -> Tensor | float:
         """The value for the chosen entries of `tokens`, ready to combine with `old` (tokens, *axes)."""
         value = self.edit.value
+        if isinstance(value, Taken):
+            return self._looked_up(value, chosen, old)
         if not isinstance(value, Tensor):
             return float(value)  # pyright: ignore[reportArgumentType]
         value = value.to(old.device, old.dtype)
@@ -43,6 +46,12 @@ class PlacedEdit:
             return value[torch.from_numpy(index_last)]
         index_row = self.row[chosen] if value.shape[0] > 1 else np.zeros(len(chosen), int)
         return value[torch.from_numpy(index_row), torch.from_numpy(index_last)]
+
+    def _looked_up(self, value: Taken, chosen: np.ndarray, old: Tensor) -> Tensor:
+        index = torch.from_numpy(value.index[self.row[chosen], self.nth[chosen]])
+        taken = value.source[index.to(value.source.device)].to(old.device, old.dtype)
+        # A pattern has as many keys as the longest prompt that ran beside it; those behind a prompt's own end are 0.
+        return F.pad(taken, (0, old.shape[-1] - taken.shape[-1]))
 
     def changed(self, old: Tensor, chosen: np.ndarray) -> Tensor:
         """`old` (chosen tokens, *axes) after this edit."""
@@ -112,8 +121,9 @@ class LayerTap:
             if tokens is None:
                 chosen, rows = np.arange(len(placed.tokens)), placed.tokens
             else:
-                chosen = np.flatnonzero(np.isin(placed.tokens, tokens))
-                rows = np.searchsorted(tokens, placed.tokens[chosen])
+                rows = np.minimum(np.searchsorted(tokens, placed.tokens), len(tokens) - 1)
+                chosen = np.flatnonzero(tokens[rows] == placed.tokens)
+                rows = rows[chosen]
             if len(chosen):
                 index = torch.from_numpy(rows).to(value.device)
                 value, own = value if own else value.clone(), True
@@ -155,7 +165,7 @@ class Tap:
     def place(
         self,
         edit: Edit,
-        lengths: Sequence[int],
+        lengths: np.ndarray,
         among: np.ndarray,
         layers: Sequence[int | None] | None = None,
     ) -> bool:
@@ -190,30 +200,29 @@ class Tap:
                     )
 
 
-def _prompt_lengths(segments: Segments) -> list[int]:
+def _prompt_lengths(segments: Segments) -> np.ndarray:
     """The number of tokens of each prompt, where every prompt is one segment."""
     lengths = np.zeros(int(segments.rows.max()) + 1, dtype=np.int64)
     lengths[segments.rows] = segments.starts + segments.lengths
-    return lengths.tolist()
+    return lengths
 
 
 def _place(
-    edit: Edit, site: Site, segments: Segments, lengths: Sequence[int], among: np.ndarray
+    edit: Edit, site: Site, segments: Segments, lengths: np.ndarray, among: np.ndarray
 ) -> PlacedEdit | None:
     """The edit on its tokens in these segments; None if there are none."""
-    wanted = edit.row_positions(lengths)
-    counts = np.array([len(positions) for _, positions in wanted], dtype=np.int64)
-    _check_value(edit, site, len(wanted), int(counts.max(initial=0)))
+    rows, counts, positions = edit.places(lengths)
+    _check_value(edit, site, len(rows), int(counts.max(initial=0)))
     entry_of = np.full(len(lengths), -1, dtype=np.int64)
-    entry_of[[row for row, _ in wanted]] = np.arange(len(wanted))
-    among = among[entry_of[segments.rows[among]] >= 0]
+    entry_of[rows] = np.arange(len(rows))
     entry = entry_of[segments.rows[among]]
+    among, entry = among[entry >= 0], entry[entry >= 0]
     # One line per (segment, position wanted of its prompt).
-    row, segment = np.repeat(entry, counts[entry]), np.repeat(among, counts[entry])
-    first = np.cumsum(counts[entry]) - counts[entry]
-    nth = np.arange(len(row)) - np.repeat(first, counts[entry])
-    positions = np.array([p for _, found in wanted for p in found], dtype=np.int64)
-    within = positions[(np.cumsum(counts) - counts)[row] + nth] - segments.starts[segment]
+    each = counts[entry]
+    row, segment = np.repeat(entry, each), np.repeat(among, each)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(each) - each, each)
+    wanted = positions[(np.cumsum(counts) - counts)[row] + nth]
+    within = wanted - segments.starts[segment]
     here = (within >= 0) & (within < segments.lengths[segment])
     if not here.any():
         return None
@@ -224,7 +233,7 @@ def _place(
 
 def _check_value(edit: Edit, site: Site, rows: int, positions: int) -> None:
     """SiteError unless the value broadcasts against (rows, positions, *axes of the site)."""
-    if not isinstance(edit.value, Tensor):
+    if not isinstance(edit.value, Tensor | Taken):
         return
     if None in site.shape:
         return
@@ -234,7 +243,8 @@ def _check_value(edit: Edit, site: Site, rows: int, positions: int) -> None:
     full = [rows, positions, *chosen]
     given = list(edit.value.shape)
     fits = len(given) <= len(full) and all(
-        g in (1, f) for g, f in zip(reversed(given), reversed(full), strict=False)
+        g == f or (g == 1 and isinstance(edit.value, Tensor))
+        for g, f in zip(reversed(given), reversed(full), strict=False)
     )
     if not fits:
         axes = ", ".join(("rows", "positions", *site.axes))
