@@ -1,7 +1,8 @@
 """How the effect differs between two sweeps over the same facts: another model, site, corruption or severed route."""
 
+import zlib
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,7 @@ def paired_difference(
     a: xr.Dataset,
     b: xr.Dataset,
     *,
-    by: Literal["layer", "peak"] = "layer",
+    by: str = "layer",
     names: tuple[str, str] | None = None,
     normalise: bool = False,
     roles: Sequence[str] = ROLES,
@@ -27,8 +28,8 @@ def paired_difference(
     """The mean over facts of the effect in sweep `a` minus the effect in sweep `b`, matched by fact.
 
     by:    "layer": layer by layer, in models of equal depth. "peak": at each sweep's best layer, in models of any depth; each
-           fact is read at the layer where the mean effect of the other facts is largest, so that its own noise does not
-           pick its peak
+           half of the facts is read at the layer where the mean effect of the other half is largest, since a peak that is
+           picked and read on the same facts is too high
     names: what the sweeps are called, by default the models or options that tell them apart
 
     Sites of the same name are compared; where both sweeps have one site only, those two are. A fact that one sweep lacks is
@@ -71,8 +72,21 @@ def best_layer(effects: xr.DataArray) -> xr.DataArray:
 
 
 def at_peak(effects: xr.DataArray) -> xr.DataArray:
-    """Each fact's effect at the layer where the others' mean is largest: (fact_id, site, role); a fact alone has none."""
-    count = effects.count("fact_id") - effects.notnull()
-    others = (effects.sum("fact_id") - effects.fillna(0)) / count.where(count > 0)
-    best = others.fillna(-np.inf).argmax("layer")
-    return effects.isel(layer=best).drop_vars("layer").where(others.notnull().any("layer"))
+    """Each fact's effect at the layer where the other half of the facts has the largest mean: (fact_id, site, role).
+
+    NaN where the other half has no such cell.
+    """
+    half = halves(effects["fact_id"].values.tolist())
+    parts: list[xr.DataArray] = []
+    for own, other in ((half, ~half), (~half, half)):
+        mean = effects[other].mean("fact_id")
+        best = mean.fillna(-np.inf).argmax("layer")
+        read = effects[own].isel(layer=best).drop_vars("layer")
+        parts.append(read.where(mean.notnull().any("layer")))
+    return xr.concat(parts, "fact_id")
+
+
+def halves(ids: Sequence[str]) -> np.ndarray:
+    """True for one half of the facts, chosen by a hash of their ids."""
+    order = np.argsort([zlib.crc32(name.encode()) for name in ids], kind="stable")
+    return np.argsort(order) % 2 == 0

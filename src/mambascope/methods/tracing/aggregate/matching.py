@@ -75,12 +75,11 @@ def _same_sites(sweeps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
 
 
 def _same_prompts(first: xr.Dataset, other: xr.Dataset) -> None:
-    ours, theirs = first["prompt"].values, other["prompt"].values
-    unlike = np.flatnonzero(ours != theirs)
+    unlike = np.flatnonzero(first["prompt"].values != other["prompt"].values)
     if len(unlike):
-        at = unlike[0]
-        name = first["fact_id"].values[at]
+        name = first["fact_id"].values.tolist()[unlike[0]]
+        ours, theirs = (str(sweep["prompt"].sel(fact_id=name).item()) for sweep in (first, other))
         raise OutputError(
-            f"fact {name!r} is asked as {ours[at]!r} in one sweep and {theirs[at]!r} in another; "
+            f"fact {name!r} is asked as {ours!r} in one sweep and {theirs!r} in another; "
             "compare sweeps over the same facts"
         )
