@@ -34,12 +34,8 @@ class Budget:
     @classmethod
     def of(cls, model: LanguageModel, memory: int | None, used: Sequence[str] = ()) -> "Budget":
         """The budget of a model; `used`: the sites that are edited or recorded. By default a quarter of what is free."""
-        each = 8 if model.dtype == torch.float64 else 4
-        sizes = {
-            name: each * prod(size or 1 for size in site.shape)
-            for name, site in model.sites.items()
-            if site.layered
-        }
+        each = _number(model)
+        sizes = {name: bytes_of(model, name) for name, site in model.sites.items() if site.layered}
         light = sum(size for name, size in sizes.items() if name not in (*CARRIED, *PER_STATE))
         heavy = sum(sizes[name] for name in {*PER_STATE} & {*used} & {*sizes})
         return cls(
@@ -59,9 +55,14 @@ class Budget:
         """How many rows reach the unembedding at once."""
         return max(1, self.memory // 4 // self.logits)
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens a block takes at once."""
+        return min(MOST_TOKENS_AT_ONCE, self.memory // 4 // self.inner)
+
     def chunks(self, sizes: np.ndarray) -> Iterator[tuple[int, int]]:
         """(first, last + 1) of runs of segments that a block takes at once."""
-        limit = min(MOST_TOKENS_AT_ONCE, self.memory // 4 // self.inner)
+        limit = self.tokens
         first, tokens = 0, 0
         for number, size in enumerate(sizes.tolist()):
             if tokens and tokens + size > limit:
@@ -100,6 +101,15 @@ def _earliest(plan: Sequence[Touch], lengths: np.ndarray) -> tuple[np.ndarray, n
         first[touch.rows] = np.minimum(first[touch.rows], touch.starts)
     rows = np.flatnonzero(first < lengths)
     return rows, first[rows]
+
+
+def bytes_of(model: LanguageModel, site: str) -> int:
+    """The memory that one token's value of a site takes in one layer."""
+    return _number(model) * prod(size or 1 for size in model.sites[site].shape)
+
+
+def _number(model: LanguageModel) -> int:
+    return 8 if model.dtype == torch.float64 else 4
 
 
 def _free(device: torch.device) -> int:

@@ -230,10 +230,11 @@ class LanguageModel(nn.Module):
                     f"the carry holds {len(carry.positions)} prompts, but {len(rows)} were given"
                 )
             starts, slots = carry.positions, np.arange(len(rows))
-        self._check_length(max(lengths) + int(0 if starts is None else starts.max()))
+        self.check_length(max(lengths) + int(0 if starts is None else starts.max()))
         return Segments.of(lengths, starts=starts, slots=slots, keep=keep)
 
-    def _check_length(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
+        """PromptError for a prompt of more tokens than the model has positions."""
         if self.position_embedding is not None and length > len(self.position_embedding):
             raise PromptError(
                 f"the prompt has {length} tokens, but this model has only "

@@ -37,6 +37,10 @@ class Taken:
         """(rows, positions, *axes)."""
         return (*self.index.shape, *self.source.shape[1:])
 
+    def values(self) -> Float[Tensor, "rows positions ..."]:
+        """All of them, looked up."""
+        return self.source[torch.from_numpy(self.index).to(self.source.device)]
+
 
 class Places(NamedTuple):
     """Where an edit is made: the rows, how many positions each has, and all positions one after the other, from 0."""

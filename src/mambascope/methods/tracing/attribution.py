@@ -15,11 +15,12 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from mambascope.interventions import Metric, Variant, answer_probability, replay
-from mambascope.interventions.prompt import answer_token, read_prompt, token_texts
+from mambascope.interventions.prompt import token_texts
 from mambascope.methods.tracing.config import TracingConfig
-from mambascope.methods.tracing.corruption import SubjectStatistics, corrupt
-from mambascope.methods.tracing.run import provenance, tracing_config
-from mambascope.methods.tracing.worlds import Worlds
+from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
+from mambascope.methods.tracing.question import ask
+from mambascope.methods.tracing.run import origin_of, tracing_config
+from mambascope.methods.tracing.worlds import Worlds, check_sites
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Edit
 
@@ -63,13 +64,14 @@ def attribute(
         swap=(swap,) if isinstance(swap, str) else tuple(swap),
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
-    asked = read_prompt(model, prompt, subject)
+    check_sites(model, config)
     with torch.no_grad():
-        worlds = Worlds(model, asked, corrupt(model, prompt, asked, config, facts), config)
-    target = worlds.top if answer is None else answer_token(model, prompt, answer, asked.ids)
+        question = ask(model, prompt, subject, answer, config, statistics_of(model, facts))
+        worlds = Worlds(model, [question], config)
+    asked, (target,) = question.asked, worlds.targets
     metric = answer_probability(target)
     estimated = _estimate(model, worlds, sites, metric)
-    exact = _checked(model, worlds, sites, metric, estimated.shape, asked.start, check, seed)
+    exact = _checked(model, worlds, sites, metric, estimated.shape, check, seed)
     pearson, spearman = _agreement(estimated, exact)
     dims = ("site", "layer", "position")
     return xr.Dataset(
@@ -91,7 +93,9 @@ def attribute(
             "prompt": prompt if isinstance(prompt, str) else json.dumps(asked.ids),
             "answer": token_texts(model, [target])[0],
             "answer_id": target,
-            **provenance(model, config),
+            "config": config.model_dump_json(),
+            "seed": config.seed,
+            **origin_of(model),
         },
     )
 
@@ -122,14 +126,17 @@ def _estimate(
         assert run.logits is not None
         rows = torch.arange(len(base.prompts), device=model.device)
         gradients = torch.autograd.grad(metric(run.logits, rows).sum(), list(zeros.values()))
-    found = np.full((len(sites), n_layers, worlds.corrupted.partners.shape[1]), np.nan)
-    for key, gradient in zip(keys, gradients, strict=True):
-        for position in range(found.shape[2]):
-            change = worlds.change(key, position, own)
-            if change is not None:
-                at, difference = change
-                slope = gradient[at].flatten(1).double()
-                effect = (slope * difference.flatten(1).double()).sum(1).mean()
+    (question,) = worlds.questions
+    found = np.full((len(sites), n_layers, len(question.asked.ids)), np.nan)
+    # Before the subject the runs are equal: exchanging a value changes nothing.
+    found[:, :, : question.asked.start] = 0.0
+    for position in range(question.asked.start, found.shape[2]):
+        places = worlds.places_at(position)
+        for key, gradient in zip(keys, gradients, strict=True):
+            if len(places.rows):
+                slope = gradient[places.rows, worlds.positions(places)].flatten(1).double()
+                difference = worlds.change(key, places, own).flatten(1).double()
+                effect = (slope * difference).sum(1).mean()
                 found[sites.index(key[0]), key[1], position] = float(effect)
     return found
 
@@ -140,32 +147,32 @@ def _checked(
     sites: Sequence[str],
     metric: Metric,
     shape: tuple[int, ...],
-    first: int,
     check: int,
     seed: int,
 ) -> np.ndarray:
     """The true change in `check` random cells of each site, NaN elsewhere."""
     exact = np.full(shape, np.nan)
     random = np.random.default_rng(seed)
-    possible = [
-        (layer, position)
-        for layer in range(shape[1])
-        for position in range(first, shape[2])
-        if (worlds.corrupted.partners[:, position] >= 0).any()
-    ]
+    (question,) = worlds.questions
+    places = {
+        position: there
+        for position in range(question.asked.start, shape[2])
+        if len((there := worlds.places_at(position)).rows)
+    }
+    possible = [(layer, position) for layer in range(shape[1]) for position in places]
     cells = [
         (number, *possible[i])
         for number in range(len(sites))
         for i in random.permutation(len(possible))[:check]
     ]
     variants = [
-        Variant(tuple(worlds.exchange(sites[number], 1, layer, position)))
+        Variant(tuple(worlds.exchange(sites[number], 1, layer, places[position])))
         for number, layer, position in cells
     ]
     found = replay(model, worlds.base, variants, {"score": metric})
     change = found.scores["score"] - found.base["score"]
     for cell, rows in zip(cells, change, strict=True):
-        exact[cell] = rows[worlds.corrupted.partners[:, cell[2]] >= 0].mean()
+        exact[cell] = rows[places[cell[2]].rows].mean()
     return exact
 
 

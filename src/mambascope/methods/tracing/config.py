@@ -21,7 +21,8 @@ class TracingConfig(BaseModel):
     corruption: Literal["noise", "swap", "mean"] = "noise"
     """Noise on the subject's embeddings, another subject, or a mean embedding in place of the subject's."""
     swap: tuple[str, ...] = ()
-    """For corruption "swap": the other subjects, each one row; the subjects' last tokens are aligned."""
+    """For corruption "swap": the other subjects, each one row; the subjects' last tokens are aligned. Over many facts each
+    fact has its own, and none are given here."""
     reference: str | None = None
     """For corruption "mean": a text whose mean embedding is taken, if not that of the subjects of a fact set."""
     sever: tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class TracingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "TracingConfig":
-        if bool(self.swap) != (self.corruption == "swap"):
+        if self.swap and self.corruption != "swap":
             raise ValueError("corruption 'swap' and the subjects to swap in (swap) go together")
         if self.reference is not None and self.corruption != "mean":
             raise ValueError("a reference text is for corruption 'mean'")

@@ -6,7 +6,7 @@ swap:  the same prompt about another subject; tokens after the subject, and the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.errors import ConfigError, PromptError
-from mambascope.interventions import BaseRun
 from mambascope.interventions.prompt import SubjectPrompt, read_prompt
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.models.language_model import LanguageModel
@@ -44,17 +43,32 @@ def subject_statistics(model: LanguageModel, facts: Sequence[tuple[str, str]]) -
     return SubjectStatistics(embedded.mean(0), float(embedded.std(correction=0)))
 
 
+def statistics_of(
+    model: LanguageModel, facts: Sequence[tuple[str, str]] | SubjectStatistics | None
+) -> SubjectStatistics | None:
+    """The statistics of a fact set, if they are not given as such."""
+    if facts is None or isinstance(facts, SubjectStatistics):
+        return facts
+    return subject_statistics(model, facts)
+
+
 @dataclass(frozen=True, eq=False)
 class Corrupted:
-    """The corrupted run, and for each of its rows the position that stands for each position of the clean prompt (or -1)."""
+    """The corrupted rows of one prompt.
 
-    run: BaseRun
+    prompts:  token ids of each row
+    partners: (rows, T), the position in each row that stands for each position of the clean prompt, or -1
+    edit:     made in these rows, numbered from 0; None where the tokens themselves differ
+    """
+
+    prompts: list[list[int]]
     partners: np.ndarray
+    edit: Edit | None = None
 
-    @property
-    def rows(self) -> int:
-        """Number of corrupted rows."""
-        return len(self.run.prompts)
+    def edit_from(self, row: int) -> list[Edit]:
+        """The edit where the rows are those from `row` on of a larger run."""
+        rows = range(row, row + len(self.prompts))
+        return [] if self.edit is None else [replace(self.edit, rows=rows)]
 
 
 def corrupt(
@@ -62,21 +76,16 @@ def corrupt(
     prompt: str | Sequence[int] | Tensor,
     asked: SubjectPrompt,
     config: TracingConfig,
-    facts: Sequence[tuple[str, str]] | SubjectStatistics | None,
+    statistics: SubjectStatistics | None,
 ) -> Corrupted:
-    """The corrupted run that the configuration asks for; `facts` or their statistics scale noise and give the mean."""
+    """The corrupted rows that the configuration asks for; the statistics of a fact set scale noise and give the mean."""
     if config.corruption == "swap":
-        return _swapped(model, prompt, asked, config.swap)
-    statistics = (
-        facts
-        if facts is None or isinstance(facts, SubjectStatistics)
-        else subject_statistics(model, facts)
-    )
+        return _swapped(model, prompt, asked, config)
     noisy = config.corruption == "noise"
     edit = (_noise if noisy else _mean)(model, asked, config, statistics)
     rows = config.samples if noisy else 1
     partners = np.tile(np.arange(len(asked.ids)), (rows, 1))
-    return Corrupted(BaseRun([asked.ids] * rows, (edit,)), partners)
+    return Corrupted([asked.ids] * rows, partners, edit)
 
 
 def _noise(
@@ -119,14 +128,30 @@ def _swapped(
     model: LanguageModel,
     prompt: str | Sequence[int] | Tensor,
     asked: SubjectPrompt,
-    others: Sequence[str],
+    config: TracingConfig,
 ) -> Corrupted:
     """The prompt with each of the other subjects."""
+    if not config.swap:
+        raise ConfigError("corruption 'swap' and the subjects to swap in (swap) go together")
     if not isinstance(prompt, str):
         raise PromptError("corruption 'swap' needs the prompt as a text")
-    rows = [_with_subject(model, prompt, asked, other) for other in others]
+    rows = [_with_subject(model, prompt, asked, other) for other in config.swap]
+    _check_keys(model, asked, rows, (*config.sites, *config.sever))
     partners = np.stack([_partners(asked, row) for row in rows])
-    return Corrupted(BaseRun([row.ids for row in rows]), partners)
+    return Corrupted([row.ids for row in rows], partners)
+
+
+def _check_keys(
+    model: LanguageModel, asked: SubjectPrompt, rows: Sequence[SubjectPrompt], sites: Sequence[str]
+) -> None:
+    """PromptError where a site with one entry per earlier position would lie over other positions."""
+    by_key = [name for name in sites if name in model.sites and None in model.sites[name].shape]
+    other = next((row for row in rows if len(row.ids) != len(asked.ids)), None)
+    if by_key and other is not None:
+        raise PromptError(
+            f"site {by_key[0]!r} has one entry for each earlier token, so a swapped subject must have as many tokens "
+            f"as the prompt's own, {asked.stop - asked.start}, not {other.stop - other.start}"
+        )
 
 
 def _with_subject(

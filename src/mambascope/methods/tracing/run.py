@@ -10,21 +10,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from pydantic import ValidationError
 from torch import Tensor
 
 from mambascope.errors import ConfigError
-from mambascope.interventions import Variant, answer_probability, replay
-from mambascope.interventions.prompt import SubjectPrompt, answer_token, read_prompt, token_texts
 from mambascope.methods.tracing.config import TracingConfig
-from mambascope.methods.tracing.corruption import (
-    SubjectStatistics,
-    corrupt,
-)
-from mambascope.methods.tracing.worlds import Worlds, window_size
+from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
+from mambascope.methods.tracing.grid import traced
+from mambascope.methods.tracing.question import ask
+from mambascope.methods.tracing.worlds import check_sites
 from mambascope.models.checkpoints.hash import weights_hash
 from mambascope.models.language_model import LanguageModel
 from mambascope.results.manifest import versions
@@ -80,50 +76,12 @@ def trace(
         noise=noise,
         seed=seed,
     )
-    windows = [window_size(model, name, config.window) for name in config.sites]
-    asked = read_prompt(model, prompt, subject)
-    corrupted = corrupt(model, prompt, asked, config, facts)
-    worlds = Worlds(model, asked, corrupted, config)
-    top = worlds.top
-    target = top if answer is None else answer_token(model, prompt, answer, asked.ids)
-    metric = answer_probability(target)
-    cells = [
-        (number, layer, position)
-        for number in range(len(config.sites))
-        for layer in range(model.config.n_layers)
-        for position in range(asked.start, len(asked.ids))
-    ]
-    variants = [
-        Variant(tuple(worlds.exchange(config.sites[number], windows[number], layer, position)))
-        for number, layer, position in cells
-    ]
-    found = replay(model, worlds.base, variants, {"score": metric}, progress=progress)
-    # Positions before the subject are the same in both runs: exchanging them changes nothing.
-    shape = (len(config.sites), model.config.n_layers, len(asked.ids))
-    unchanged = float(found.base["score"].mean())
-    grid = np.full(shape, unchanged)
-    for cell, scores in zip(cells, found.scores["score"], strict=True):
-        there = worlds.corrupted.partners[:, cell[2]] >= 0
-        grid[cell] = scores[there].mean() if there.any() else np.nan
-    restoring = config.direction == "restore"
-    other = worlds.clean_logits[None] if restoring else worlds.corrupted_logits
-    exchanged = float(metric(other, torch.arange(len(other), device=model.device)).mean())
-    attrs = {
-        "method": "trace",
-        "prompt": prompt if isinstance(prompt, str) else json.dumps(asked.ids),
-        "answer": token_texts(model, [target])[0],
-        "answer_id": target,
-        "top_answer": token_texts(model, [top])[0],
-        "clean_score": exchanged if restoring else unchanged,
-        "corrupted_score": unchanged if restoring else exchanged,
-        "site": ", ".join(config.sites),
-        "window": windows[0] if isinstance(config.site, str) else windows,
-        "direction": config.direction,
-        "subject_start": asked.start,
-        "subject_stop": asked.stop,
-        **provenance(model, config),
-    }
-    return _dataset(grid, asked, config, attrs)
+    check_sites(model, config)
+    question = ask(model, prompt, subject, answer, config, statistics_of(model, facts))
+    (found,) = traced(model, [question], config, origin_of(model), progress=progress)
+    if isinstance(config.site, str):
+        found = found.isel(site=0, drop=True).assign_attrs(window=found.attrs["window"][0])
+    return found
 
 
 def tracing_config(**options: Any) -> TracingConfig:
@@ -138,29 +96,10 @@ def tracing_config(**options: Any) -> TracingConfig:
         raise ConfigError(f"{name}: {first['msg']}, but {first['input']!r} was given") from error
 
 
-def provenance(model: LanguageModel, config: TracingConfig) -> dict[str, object]:
-    """What made a result: model, hash of its weights, configuration, seed, versions."""
+def origin_of(model: LanguageModel) -> dict[str, object]:
+    """What made a result, beside its configuration: model, hash of its weights, versions."""
     return {
         "model": model.name,
         "weights": weights_hash(model),
-        "config": config.model_dump_json(),
-        "seed": config.seed,
         "versions": json.dumps(versions()),
     }
-
-
-def _dataset(
-    grid: np.ndarray, asked: SubjectPrompt, config: TracingConfig, attrs: dict[str, object]
-) -> xr.Dataset:
-    dims = ("site", "layer", "position")
-    single = isinstance(config.site, str)
-    coords: dict[str, Any] = {
-        "layer": np.arange(grid.shape[1]),
-        "position": np.arange(len(asked.ids)),
-        "token": ("position", asked.tokens),
-        "role": ("position", asked.roles),
-    }
-    if not single:
-        coords["site"] = list(config.sites)
-    score = (dims[1:], grid[0]) if single else (dims, grid)
-    return xr.Dataset({"score": score}, coords=coords, attrs=attrs)
