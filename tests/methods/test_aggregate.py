@@ -103,6 +103,13 @@ def test_a_position_without_a_score_is_left_out_of_its_role():
     np.testing.assert_allclose(found, change)
 
 
+def test_the_window_is_kept_by_site_also_after_a_selection():
+    made = sweep(sites=("u", "state"))
+    made.attrs["window"] = [1, 5]
+    assert mean_effect(made, **QUICK)["window"].values.tolist() == [1, 5]
+    assert random_control(made.sel(site=["state"]), **QUICK)["window"].values.tolist() == [5]
+
+
 def test_an_aggregate_conforms_and_comes_back_from_disk(tmp_path):
     found = mean_effect(sweep(sites=("u", "state")), **QUICK)
     for site in ("u", "state"):
@@ -282,5 +289,7 @@ def test_only_what_is_severed_may_differ_between_routes():
         route_share(whole, {"scan": many(5)})
     with pytest.raises(OutputError, match="differs from the whole one in model, samples"):
         route_share(whole, {"scan": many(5, model="n", config={"sever": ["scan"], "samples": 3})})
+    with pytest.raises(OutputError, match="route 'scan' has no site in common"):
+        route_share(whole, {"scan": many(5, sites=("u",), config={"sever": ["scan"]})})
     with pytest.raises(OutputError, match="at least one is needed"):
         route_share(whole, {})

@@ -47,7 +47,7 @@ EFFECT = Schema(
     method="aggregate.trace",
     variables=dict.fromkeys(("effect", "low", "high", "n", "p", "q"), ("layer", "role")),
     coords={"layer": ("layer",), "role": ("role",)},
-    attrs=("statistic", "title", "unit", "confidence", "facts"),
+    attrs=("statistic", "quantity", "title", "unit", "confidence", "facts"),
 )
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import xarray as xr
 
 from mambascope.methods.tracing.aggregate.effects import in_role, position_effects, role_mean
-from mambascope.methods.tracing.aggregate.mean import VERBS, aggregated, provenance
+from mambascope.methods.tracing.aggregate.mean import (
+    VERBS,
+    aggregated,
+    provenance,
+    window_by_site,
+)
 from mambascope.results.schema import ROLES
 from mambascope.results.statistics import StatisticsOptions, statistics_config, summarise
 
@@ -38,6 +43,7 @@ def random_control(
     difference = (own - other).assign_coords(role=names).assign_attrs(at.attrs)
     attrs = {
         "statistic": "random_control",
+        "quantity": "effect at the role minus control",
         "title": f"{VERBS[results.attrs['direction']]} at the role minus at a random other position, "
         f"in {results.attrs['model']}",
         **provenance(results),
@@ -47,7 +53,7 @@ def random_control(
         summary = summarise(side.values, config)
         for part in ("effect", "low", "high"):
             found[f"{name}_{part}"] = (found["effect"].dims, getattr(summary, part))
-    return found
+    return found.assign_coords(window=window_by_site(results))
 
 
 def _pair(at: xr.DataArray, role: str, seed: int) -> tuple[xr.DataArray, xr.DataArray]:

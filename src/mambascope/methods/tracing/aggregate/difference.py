@@ -54,6 +54,7 @@ def paired_difference(
     names = names or told_apart(a, b)
     attrs = {
         "statistic": "paired_difference",
+        "quantity": "difference of effects",
         "title": f"{names[0]} minus {names[1]}",
         "names": list(names),
         "by": by,

@@ -4,6 +4,7 @@ Effects are averaged over the positions of a role within each fact, then over fa
 cells together (results/statistics.py).
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -39,16 +40,18 @@ def mean_effect(
     statistics: confidence, resamples, flips, seed (StatisticsConfig)
 
     Returns dims (site, layer, role): `effect`, its interval `low`, `high`, `n` facts that have the cell, `p` of a sign-flip
-    test, `q` corrected over all cells; attrs `facts`, `left_out`, and where they came from.
+    test, `q` corrected over all cells; coord `window` by site; attrs `facts`, `left_out`, and where they came from.
     """
     config = statistics_config(**statistics)
     effects = fact_effects(results, normalise=normalise, roles=roles)
     attrs = {
         "statistic": "mean_effect",
+        "quantity": "effect",
         "title": f"{VERBS[results.attrs['direction']]} in {results.attrs['model']}",
         **provenance(results),
     }
-    return aggregated(effects, config, attrs, normalise=normalise)
+    found = aggregated(effects, config, attrs, normalise=normalise)
+    return found.assign_coords(window=window_by_site(results))
 
 
 def aggregated(
@@ -73,6 +76,14 @@ def aggregated(
             "confidence": config.confidence,
         },
     )
+
+
+def window_by_site(results: xr.Dataset) -> tuple[str, list[int]]:
+    """How many layers were exchanged together, by site, as a coordinate; also of a sweep from which sites were selected."""
+    sites = json.loads(results.attrs["config"])["site"]
+    sites = [sites] if isinstance(sites, str) else sites
+    windows = dict(zip(sites, results.attrs["window"], strict=True))
+    return "site", [windows[name] for name in results["site"].values.tolist()]
 
 
 def provenance(results: xr.Dataset) -> dict[str, Any]:

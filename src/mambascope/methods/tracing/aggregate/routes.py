@@ -13,7 +13,12 @@ import xarray as xr
 from mambascope.errors import OutputError
 from mambascope.methods.tracing.aggregate.effects import fact_effects
 from mambascope.methods.tracing.aggregate.matching import differences, matched, options
-from mambascope.methods.tracing.aggregate.mean import VERBS, aggregated, provenance
+from mambascope.methods.tracing.aggregate.mean import (
+    VERBS,
+    aggregated,
+    provenance,
+    window_by_site,
+)
 from mambascope.results.schema import ROLES
 from mambascope.results.statistics import (
     StatisticsConfig,
@@ -55,10 +60,12 @@ def route_share(
     lost = lost.assign_coords(route=list(severed)).transpose("fact_id", "route", ...)
     described = {
         "statistic": "route_share",
+        "quantity": "effect lost",
         "title": f"effect of {VERBS[whole.attrs['direction']]} that is lost in {whole.attrs['model']}",
         **provenance(whole),
     }
     found = aggregated(lost.assign_attrs(attrs), config, described, normalise=normalise)
+    found = found.assign_coords(window=window_by_site(sweeps[0]))
     return found.assign(_shares(full, lost, config))
 
 
@@ -81,6 +88,8 @@ def _check_pair(whole: xr.Dataset, route: str, sweep: xr.Dataset) -> None:
         raise OutputError(
             f"route {route!r} needs a sweep with something severed, beside a whole one without"
         )
+    if not set(whole["site"].values.tolist()) & set(sweep["site"].values.tolist()):
+        raise OutputError(f"the sweep of route {route!r} has no site in common with the whole one")
     unlike = [name for name in differences(whole, sweep) if name not in ("sever", "site")]
     if unlike:
         raise OutputError(
