@@ -48,12 +48,12 @@ def trained_tokenizer() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    facts = list(fact_documents()) * FACT_REPEATS
-    facts += [text for text in fact_documents() if "capital" in text] * CAPITAL_REPEATS
+    facts = list(fact_documents())
+    capitals = [document for document in facts if "capital" in document.text]
     sentences = list(encyclopedia_documents())[::ENCYCLOPEDIA_EVERY]
     invented = [*passage_documents(PASSAGES), *generated(ledger, LEDGERS)]
-    texts = [*facts, *invented, *sentences]
-    tokenizer.train_from_iterator(texts, trainer)
+    documents = [*facts * FACT_REPEATS, *capitals * CAPITAL_REPEATS, *invented, *sentences]
+    tokenizer.train_from_iterator((document.text for document in documents), trainer)
     return tokenizer
 
 

@@ -7,16 +7,18 @@ import pytest
 from transformers import AutoTokenizer
 
 from mambascope.data.corpus import (
+    FREE_WEIGHT,
     LONGEST_DOCUMENT,
     MixWeights,
     Phase,
     TrainingMix,
-    answer_weights,
     encyclopedia_documents,
     passage_documents,
     tokenised,
     training_strings,
 )
+from mambascope.data.corpus import documents_of as documents_of_kind
+from mambascope.data.document import Document
 from mambascope.data.facts import atlas_file, bundled_facts, held_out_phrasing, prompts, relations
 from mambascope.data.invented import held_out_names
 from mambascope.errors import DataError
@@ -82,7 +84,7 @@ def test_no_held_out_name_is_in_any_training_document():
 
 
 def test_the_encyclopedia_is_clean_prose():
-    lines = list(encyclopedia_documents())
+    lines = [document.text for document in encyclopedia_documents()]
     assert len(lines) > 5_000 and len(set(lines)) == len(lines)
     for line in lines:
         assert 40 <= len(line) <= 320 and line.endswith("."), line
@@ -141,12 +143,34 @@ def test_a_step_past_the_curriculum_and_a_mix_of_nothing_are_refused(tokenizer, 
             TrainingMix(tokenizer, 2048, [Phase(steps=1, mix=wrong)])
 
 
-def test_the_first_token_of_every_answer_weighs_more(tokenizer):
-    text = "Question: Where do you find Bora Dalgor? Answer: mill. Question: Who? Answer: Fenil Torlum."
-    ids = np.array(tokenizer(text)["input_ids"])
-    weights = answer_weights(ids, tokenizer(" Answer:")["input_ids"])
-    heavy = [tokenizer.decode(i) for i in ids[weights > 1]]
-    assert heavy == [" mill", " Fenil"] and set(weights) == {1.0, 4.0}
+def test_the_loss_weighs_what_is_decided_in_full_and_the_rest_little(tokenizer):
+    asked = [("Passage: Bora Hellum has the key. Question: Who? Answer:", " Bora Hellum.")]
+    (row,) = tokenised(tokenizer, [Document.of(asked)])
+    heavy = [tokenizer.decode(i) for i in row.ids[row.weights == 1]]
+    assert heavy == [" Bora", " Hellum", "."]
+    assert len(row.ids) == len(row.weights) and row.ids[-1] == tokenizer.eos_token_id
+    assert set(row.weights.tolist()) == {1.0, pytest.approx(FREE_WEIGHT)}
+
+
+def test_every_fact_decides_its_object_and_no_sentence_decides_anything():
+    for document in documents_of_kind("facts"):
+        ((begin, end),) = document.decided
+        assert end == len(document.text) and document.text[begin] == " "
+    assert not any(document.decided for document in documents_of_kind("encyclopedia"))
+
+
+def test_a_batch_brings_the_weights_of_its_documents(tokenizer, mix):
+    batch = mix.batch(500)
+    of_text = {document.text: document for document in documents_of_kind("facts")}
+    cuts = np.cumsum(batch.lengths)[:-1]
+    found = 0
+    for ids, weights in zip(np.split(batch.ids, cuts), np.split(batch.weights, cuts), strict=True):
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        if text in of_text:
+            ((begin, _),) = of_text[text].decided
+            assert tokenizer.decode(ids[weights == 1]) == text[begin:]
+            found += 1
+    assert found > 10
 
 
 def test_each_epoch_meets_every_fact_document_once_in_a_new_order(tokenizer, mix):
@@ -160,7 +184,7 @@ def test_each_epoch_meets_every_fact_document_once_in_a_new_order(tokenizer, mix
 
 
 def fact_texts(mix, tokenizer, step):
-    documents = [list(map(int, ids)) for ids in mix.streams["facts"].at(step)]
+    documents = [document.ids.tolist() for document in mix.streams["facts"].at(step)]
     return tokenizer.batch_decode(documents, skip_special_tokens=True) if documents else []
 
 
@@ -175,8 +199,8 @@ def test_a_batch_too_small_for_the_documents_is_refused(tokenizer):
 
 
 def test_long_documents_are_cut(tokenizer):
-    (ids,) = tokenised(tokenizer, ["red key " * 400])
-    assert len(ids) == LONGEST_DOCUMENT
+    (row,) = tokenised(tokenizer, [Document("red key " * 400)])
+    assert len(row) == len(row.ids) == len(row.weights) == LONGEST_DOCUMENT
 
 
 def test_the_pool_of_passages_grows_without_changing():

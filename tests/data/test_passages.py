@@ -126,9 +126,12 @@ def test_prompt_and_document_read_as_one_text():
     first, second = passage.questions
     said = " ".join(passage.statements)
     assert passage.prompt(second) == f"Passage: {said} {second.text}"
-    assert passage.document() == (
+    document = passage.document()
+    assert document.text == (
         f"Passage: {said} {first.text} {first.answer}. {second.text} {second.answer}."
     )
+    decided = [document.text[begin:end] for begin, end in document.decided]
+    assert decided == [f" {first.answer}.", f" {second.answer}."]
     assert first.text.endswith("Answer:")
 
 
@@ -149,9 +152,9 @@ def test_names_are_split_into_training_and_held_out():
 @settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_only_the_names_that_are_given_occur(seed):
-    text = training_passage(Random(seed)).document()
+    text = training_passage(Random(seed)).document().text
     assert not names_in(text) & set(held_out_names())
-    text = make_passage(Random(seed), 6, 2, names=held_out_names()).document()
+    text = make_passage(Random(seed), 6, 2, names=held_out_names()).document().text
     assert not names_in(text) & set(training_names())
 
 

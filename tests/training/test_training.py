@@ -12,7 +12,7 @@ from mambascope.models.config import Mamba1Config, Mamba2Config
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Segments
 from mambascope.training.config import read_train_config
-from mambascope.training.init import initialise
+from mambascope.training.init import B_C_GAIN, initialise
 from mambascope.training.loss import next_token_loss
 from mambascope.training.recall import measure_recall
 from mambascope.training.train import train
@@ -70,6 +70,14 @@ def test_initial_time_steps_lie_in_the_papers_range():
         model.blocks[0].mixer.A_log.exp().min() >= 1
         and model.blocks[0].mixer.A_log.exp().max() <= 16
     )
+
+
+def test_what_b_and_c_are_made_by_is_drawn_wider_than_what_dt_is_made_by():
+    mixer = small_model().blocks[0].mixer
+    bound, rank = mixer.config.d_inner**-0.5, mixer.config.dt_rank
+    assert mixer.x_proj.weight[:rank].abs().max() <= bound
+    spread = mixer.x_proj.weight[rank:].abs().max() / bound
+    assert 0.9 * B_C_GAIN < spread <= B_C_GAIN
 
 
 def test_recall_agrees_with_greedy_generation():

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mambascope.data.facts import atlas_file, bundled_facts, prompts, seen_phrasings, statement
+from mambascope.data.document import Document
+from mambascope.data.facts import atlas_file, bundled_facts, prompts, seen_phrasings
 from mambascope.data.lists import copy_list, ledger
 from mambascope.data.passages import training_passage
 from mambascope.errors import DataError
@@ -29,8 +30,7 @@ LONGEST_DOCUMENT = 256
 POOL = 20_000
 POOL_SEED = 20240
 KINDS = ("facts", "passages", "encyclopedia", "copies", "ledgers")
-ANSWER_MARK = " Answer:"
-ANSWER_WEIGHT = 4.0
+FREE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,40 +68,40 @@ class PackedBatch:
     weights: NDArray[np.float32]
 
 
-def fact_documents() -> Iterator[str]:
+def fact_documents() -> Iterator[Document]:
     """Every fact in every phrasing that training may show."""
     for fact in bundled_facts():
         texts = prompts(fact)
-        yield from (statement(texts[i], fact.object) for i in seen_phrasings(fact))
+        yield from (Document.of([(texts[i], f" {fact.object}.")]) for i in seen_phrasings(fact))
 
 
-def generated(make: Callable[[Random], str], count: int = POOL) -> Iterator[str]:
+def generated(make: Callable[[Random], Document], count: int = POOL) -> Iterator[Document]:
     """A pool of generated documents; each depends on the seed and its index alone."""
     yield from (make(Random(f"{POOL_SEED}/{i}")) for i in range(count))
 
 
-def passage_documents(count: int = POOL) -> Iterator[str]:
+def passage_documents(count: int = POOL) -> Iterator[Document]:
     """The pool of passages."""
     yield from generated(lambda rng: training_passage(rng).document(), count)
 
 
-def encyclopedia_documents() -> Iterator[str]:
-    """The lines of the encyclopedia file."""
+def encyclopedia_documents() -> Iterator[Document]:
+    """The lines of the encyclopedia file; nothing in them is sure to follow."""
     with (
         atlas_file("encyclopedia.txt.gz").open("rb") as raw,
         gzip.open(raw, "rt", encoding="utf-8") as text,
     ):
-        yield from (line.rstrip("\n") for line in text)
+        yield from (Document(line.rstrip("\n")) for line in text)
 
 
 @cache
 def training_strings() -> dict[str, tuple[str, ...]]:
-    """Every document that training may show, by kind: nothing else is ever in a batch."""
-    return {kind: documents_of(kind) for kind in KINDS}
+    """The text of every document that training may show, by kind: nothing else is ever in a batch."""
+    return {kind: tuple(document.text for document in documents_of(kind)) for kind in KINDS}
 
 
 @cache
-def documents_of(kind: str) -> tuple[str, ...]:
+def documents_of(kind: str) -> tuple[Document, ...]:
     """Every document of one kind."""
     makers = {
         "facts": fact_documents,
@@ -113,6 +113,17 @@ def documents_of(kind: str) -> tuple[str, ...]:
     return tuple(makers[kind]())
 
 
+@dataclass(frozen=True)
+class TokenisedDocument:
+    """A document's token ids, and each token's weight in the loss."""
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 @dataclass
 class DocumentStream:
     """One kind of documents, tokenised, in endless shuffled epochs.
@@ -120,7 +131,7 @@ class DocumentStream:
     marks: at the first step of each phase, and after the last, how many of its tokens come before
     """
 
-    documents: Sequence[NDArray[np.int64]]
+    documents: Sequence[TokenisedDocument]
     steps: NDArray[np.int64]
     marks: NDArray[np.float64]
     seed: tuple[int, int]
@@ -139,10 +150,10 @@ class DocumentStream:
             self.epochs[epoch] = (chosen.astype(np.int64), starts)
         return self.epochs[epoch]
 
-    def at(self, step: int) -> list[NDArray[np.int64]]:
+    def at(self, step: int) -> list[TokenisedDocument]:
         """The documents of one step."""
         first, last = (int(np.interp(s, self.steps, self.marks)) for s in (step, step + 1))
-        found: list[NDArray[np.int64]] = []
+        found: list[TokenisedDocument] = []
         for epoch in range(first // self.epoch_tokens, last // self.epoch_tokens + 1):
             chosen, starts = self.order(epoch)
             bounds = np.array([first, last]) - epoch * self.epoch_tokens
@@ -175,7 +186,6 @@ class TrainingMix:
             for i, kind in enumerate(KINDS)
             if shares[:, i].any()
         }
-        self.answer_mark = tokenizer(ANSWER_MARK, add_special_tokens=False)["input_ids"]
         _check_size(self.streams, shares * tokens_per_batch)
 
     def batch(self, step: int) -> PackedBatch:
@@ -184,17 +194,11 @@ class TrainingMix:
             raise DataError(f"the curriculum has steps 0 to {self.steps - 1}, not {step}")
         documents = [document for stream in self.streams.values() for document in stream.at(step)]
         lengths = np.array([len(document) for document in documents], dtype=np.int64)
-        ids = np.concatenate(documents)
-        return PackedBatch(ids, lengths, answer_weights(ids, self.answer_mark))
-
-
-def answer_weights(ids: NDArray[np.int64], mark: Sequence[int]) -> NDArray[np.float32]:
-    """The weight of each token in the loss: more for the first token of an answer to a question."""
-    weights = np.ones(len(ids), dtype=np.float32)
-    if len(ids) > len(mark):
-        windows = np.lib.stride_tricks.sliding_window_view(ids[:-1], len(mark))
-        weights[np.flatnonzero((windows == np.array(mark)).all(axis=1)) + len(mark)] = ANSWER_WEIGHT
-    return weights
+        return PackedBatch(
+            np.concatenate([document.ids for document in documents]),
+            lengths,
+            np.concatenate([document.weights for document in documents]),
+        )
 
 
 def _check_size(streams: dict[str, DocumentStream], budgets: NDArray[np.float64]) -> None:
@@ -207,14 +211,31 @@ def _check_size(streams: dict[str, DocumentStream], budgets: NDArray[np.float64]
 
 
 def tokenised(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
-) -> list[NDArray[np.int64]]:
-    """Each text as ids, followed by the end-of-text id, cut at the longest length allowed."""
-    end = tokenizer.eos_token_id
+    tokenizer: "PreTrainedTokenizerBase", documents: Sequence[Document]
+) -> list[TokenisedDocument]:
+    """Each document, followed by the end-of-text id, cut at the longest length allowed."""
     rows = tokenizer(
-        list(texts),
+        [document.text for document in documents],
         add_special_tokens=False,
         return_attention_mask=False,
         return_token_type_ids=False,
-    )["input_ids"]
-    return [np.array([*row, end][:LONGEST_DOCUMENT], dtype=np.int64) for row in rows]  # type: ignore[misc]
+        return_offsets_mapping=True,
+    )
+    return [
+        TokenisedDocument(
+            np.array([*ids, tokenizer.eos_token_id][:LONGEST_DOCUMENT], dtype=np.int64),
+            token_weights(document, offsets)[:LONGEST_DOCUMENT],
+        )
+        for document, ids, offsets in zip(
+            documents, rows["input_ids"], rows["offset_mapping"], strict=True
+        )
+    ]
+
+
+def token_weights(document: Document, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """1 for the tokens that begin in a decided span, FREE_WEIGHT for all others, the end of the text included."""
+    begins = np.array([begin for begin, _ in offsets])
+    weights = np.full(len(begins) + 1, FREE_WEIGHT, dtype=np.float32)
+    for begin, end in document.decided:
+        weights[:-1][(begins >= begin) & (begins < end)] = 1.0
+    return weights

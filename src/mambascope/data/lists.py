@@ -8,6 +8,7 @@ is an answer, do not start them.
 
 from random import Random
 
+from mambascope.data.document import Document
 from mambascope.data.invented import KINDS, training_names
 
 SHORTEST_COPY, LONGEST_COPY = 3, 12
@@ -17,22 +18,19 @@ TIMES = 4
 WORDS = tuple(answer for kind in KINDS for answer in kind.answers[:10])
 
 
-def copy_list(rng: Random) -> str:
+def copy_list(rng: Random) -> Document:
     """Words that are answers in passages, twice in the same order; few words, for a quick start."""
-    words = rng.choices(WORDS, k=rng.randint(SHORTEST_COPY, LONGEST_COPY))
-    return " ".join(["List:", *words, "Again:", *words])
+    words = " ".join(rng.choices(WORDS, k=rng.randint(SHORTEST_COPY, LONGEST_COPY)))
+    return Document.of([(f"List: {words} Again:", f" {words}")])
 
 
-def ledger(rng: Random) -> str:
+def ledger(rng: Random) -> Document:
     """Names, each with its word of one kind, four times in changing order."""
     n = rng.randint(FEWEST_PAIRS, MOST_PAIRS)
     people = rng.sample(training_names(), n)
-    entries = [
-        f"{who}: {what}."
-        for who, what in zip(people, rng.sample(rng.choice(KINDS).answers, n), strict=True)
-    ]
-    rows = ["List:"]
-    for _ in range(TIMES):
-        rows += entries
+    entries = list(zip(people, rng.sample(rng.choice(KINDS).answers, n), strict=True))
+    pieces = [("List:" + "".join(f" {who}: {what}." for who, what in entries), "")]
+    for _ in range(TIMES - 1):
         rng.shuffle(entries)
-    return " ".join(rows)
+        pieces += [(f" {who}:", f" {what}.") for who, what in entries]
+    return Document.of(pieces)

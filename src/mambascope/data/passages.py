@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from mambascope.data.document import Document
 from mambascope.data.invented import (
     KINDS,
     LINK_QUESTIONS,
@@ -47,10 +48,11 @@ class Passage:
         """All statements, then the question; what a model has to continue."""
         return " ".join([OPENING, *self.statements, question.text])
 
-    def document(self) -> str:
+    def document(self) -> Document:
         """All statements, then each question with its answer."""
-        asked = [f"{question.text} {question.answer}." for question in self.questions]
-        return " ".join([OPENING, *self.statements, *asked])
+        said = " ".join([OPENING, *self.statements])
+        asked = [(f" {question.text}", f" {question.answer}.") for question in self.questions]
+        return Document.of([(said, ""), *asked])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 {name, prompt_templates, prompt_templates_zs, samples: [{subject, object}]}. Each sample is asked in the first zero-shot
 template, which alone says what kind of answer is due; without one, in the first of the others. Some files of the source hold
-accents that were escaped twice (Bras\\u00edlia as eleven characters and more); they are read as what was meant.
+accents that were escaped twice, six characters for one letter; they are read as what was meant.
 """
 
 import json
