@@ -27,6 +27,7 @@ EXPORTS = [
     "__version__",
     "attribute",
     "load",
+    "open_results",
     "trace",
 ]
 HEAVY = {"torch", "transformers", "numba", "xarray", "matplotlib", "plotly", "pyarrow"}

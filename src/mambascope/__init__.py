@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mambascope.methods.tracing.run import trace
     from mambascope.models.language_model import LanguageModel
     from mambascope.models.load import load
+    from mambascope.runner.opening import open_results
     from mambascope.sites import Edit, Site
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "attribute",
     "load",
+    "open_results",
     "trace",
 ]
 
@@ -53,6 +55,7 @@ _HOMES = {
     "Site": "sites",
     "attribute": "methods.tracing.attribution",
     "load": "models.load",
+    "open_results": "runner.opening",
     "trace": "methods.tracing.run",
 }
 

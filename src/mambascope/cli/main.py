@@ -14,12 +14,16 @@ from pydantic import ValidationError
 
 from mambascope import __version__
 from mambascope.cli.models import Models
+from mambascope.cli.show import Show
+from mambascope.cli.sweep import Sweep
 from mambascope.cli.trace import Trace
 from mambascope.cli.train import Train
 from mambascope.errors import MambascopeError
 
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Train, tyro.conf.subcommand("train")]
 )
@@ -43,8 +47,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(str(error))
     except ValidationError as error:
         return _failed(_wrong_option(error))
-    except KeyboardInterrupt:
-        print("mambascope: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"mambascope: {interrupt or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output is gone (`mambascope ... | head`): nothing is wrong, and Python must not write more.
@@ -52,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Trace | Models | Train:
+def parse(arguments: Sequence[str]) -> Trace | Sweep | Show | Models | Train:
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
@@ -70,6 +74,8 @@ def _failed(message: str) -> int:
 
 def _wrong_option(error: ValidationError) -> str:
     first = error.errors()[0]
+    if not first["loc"]:  # options that do not go together
+        return first["msg"].removeprefix("Value error, ")
     return f"--{first['loc'][0]}: {first['msg']}, but {first['input']!r} was given"
 
 

@@ -66,11 +66,11 @@ def print_summary(result: xr.Dataset) -> None:
         console.print(f"{name:<11}{value}", soft_wrap=True)
     parts = by_site(result)
     for part in parts:
-        best = _table("layer", "token", "role", "score")
+        best = table("layer", "token", "role", "score")
         for cell in best_cells(part):
             token, score = token_label(cell["token"]), probability(cell["score"])
             best.add_row(str(cell["layer"]), token, cell["role"], score)
-        means = _table("role", "score")
+        means = table("role", "score")
         for role, mean in mean_by_role(part).items():
             means.add_row(role, probability(mean))
         of = f" of {part.attrs['site']}" if len(parts) > 1 else ""
@@ -94,7 +94,7 @@ def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
         **({"sites": parts} if several else parts[result.attrs["site"]]),
         "files": [str(path) for path in files],
     }
-    return json.dumps(_plain(described), ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
 
 
 def _scores(part: xr.Dataset) -> dict[str, Any]:
@@ -114,14 +114,15 @@ def other_answer(result: xr.Dataset) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: null stands for it."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _table(*columns: str) -> Table:
+def table(*columns: str) -> Table:
+    """A table without lines."""
     return Table(*columns, box=None, padding=(0, 3, 0, 0), header_style="dim")

@@ -32,15 +32,22 @@ def versions() -> dict[str, str]:
     return found
 
 
-def manifest(result: xr.Dataset) -> dict[str, Any]:
-    """The manifest of a result that is being written now."""
+def circumstances(method: str) -> dict[str, Any]:
+    """What every manifest begins with: the method, and when, how and with what it was run."""
     return {
         "format": FORMAT,
-        "method": result.attrs["method"],
+        "method": method,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "platform": platform.platform(),
         "versions": versions(),
+    }
+
+
+def manifest(result: xr.Dataset) -> dict[str, Any]:
+    """The manifest of a result that is being written now."""
+    return {
+        **circumstances(result.attrs["method"]),
         "dims": {str(name): size for name, size in result.sizes.items()},
         "coords": {str(name): _described(array) for name, array in result.coords.items()},
         "variables": {str(name): _described(array) for name, array in result.data_vars.items()},

@@ -1,0 +1,50 @@
+"""What a sweep is made of: everything here decides its numbers, and a folder holds the results of one such configuration."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mambascope.methods.tracing.config import TracingConfig
+
+
+class SweepConfig(BaseModel):
+    """One sweep. Executor and number of workers are not part of it: they change nothing but the time it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    facts: str
+    """bundled, bundled:RELATION,..., bundled-unseen, a file of facts or a folder of such files."""
+    model: str = "atlas-mamba1"
+    """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many facts, taken in turn from each relation."""
+    only_known: bool = False
+    """Only the facts whose answer begins with the model's own top token; the rest is recorded as skipped."""
+    batch: int = Field(default=16, ge=1)
+    """Facts of similar length that share a replay."""
+    memory: int = Field(default=1024, ge=1)
+    """MiB that one replay stays within; how it is split decides the rounding."""
+    swaps: int = Field(default=10, ge=1)
+    """For corruption "swap": how many other subjects of the relation are swapped in."""
+    device: str = "cpu"
+    """"cpu", "cuda" or "cuda:1"."""
+    dtype: str = "float32"
+    """"float32", "float64", "bfloat16" or "float16"."""
+    tracing: TracingConfig = TracingConfig()
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "SweepConfig":
+        if self.tracing.swap:
+            raise ValueError(
+                "a sweep swaps in other subjects of each fact's own relation (how many: swaps); leave swap out"
+            )
+        return self
+
+
+def flat(options: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested options under one dotted name each: {"tracing": {"seed": 0}} gives {"tracing.seed": 0}."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        label = f"{before}{name}"
+        found |= flat(value, f"{label}.") if isinstance(value, dict) else {label: value}
+    return found

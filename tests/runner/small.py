@@ -1,0 +1,98 @@
+"""A tiny model with the atlas tokenizer, a file of facts, and sweeps over them in processes of their own."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from mambascope.runner.config import SweepConfig
+
+PLACES = ("France", "Peru", "New Zealand", "Chad", "Sierra Leone", "Italy", "Burkina Faso", "Japan")
+PROMPTS = ("{} lies in", "The capital of {} is", "As everybody knows, people in {} speak")
+
+
+def save_model(folder: Path, seed: int = 1) -> Path:
+    """A random Mamba-1 whose mixers matter, in the transformers layout."""
+    from mambascope.data.tokenizer import load_tokenizer
+    from mambascope.models.config import Mamba1Config
+    from mambascope.models.language_model import LanguageModel
+    from mambascope.training.init import initialise
+
+    tokenizer = load_tokenizer()
+    sizes = {"n_layers": 2, "d_model": 16, "d_inner": 32, "dt_rank": 2, "d_state": 4}
+    model = LanguageModel(Mamba1Config(vocab_size=len(tokenizer), **sizes), tokenizer)
+    initialise(model, seed=seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("_proj.weight", "embedding")):
+                weight.mul_(10)
+    model.save(folder)
+    return folder
+
+
+def save_facts(path: Path, count: int = 24) -> Path:
+    """`count` facts of unequal lengths in a CSV file, and one whose subject is not in its prompt."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["fact_id", "prompt", "subject", "answer", "relation"])
+        for number in range(count):
+            subject = PLACES[number % len(PLACES)]
+            prompt = PROMPTS[number % len(PROMPTS)] + " so" * (number // 24 % 4)
+            rows.writerow([f"f{number}", prompt, subject, f"a{number % 5}", "r"])
+        rows.writerow(["lost", "The capital of France is", "Spain", "Paris", "r"])
+    return path
+
+
+def config_of(model: Path, facts: Path, **options: Any) -> SweepConfig:
+    """A sweep of few samples in small batches."""
+    tracing = {"samples": 2, **options.pop("tracing", {})}
+    given = {"facts": str(facts), "model": str(model), "batch": 4, "tracing": tracing, **options}
+    return SweepConfig(**given)
+
+
+def command(model: Path, facts: Path, out: Path, *options: str) -> list[str]:
+    """The command line that runs the same sweep in a process of its own."""
+    given = ["--facts", str(facts), "--model", str(model), "--out", str(out)]
+    few = ["--batch", "4", "--samples", "2"]
+    code = "from mambascope.cli.main import main; main()"
+    return [sys.executable, "-c", code, "sweep", "trace", *given, *few, *options]
+
+
+def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    """The command, begun in a session of its own, so that a signal to its group reaches nothing else."""
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        **options,
+    )
+
+
+def finish(arguments: list[str]) -> str:
+    """Run the command to its end; what it printed."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def tables(out: Path) -> tuple[Any, Any]:
+    """Cells and facts of a finished sweep."""
+    return pq.read_table(out / "cells.parquet"), pq.read_table(out / "facts.parquet")
+
+
+def same(first: Path, second: Path) -> bool:
+    """True if two finished sweeps have the same rows, value for value."""
+    return all(one.equals(other) for one, other in zip(tables(first), tables(second), strict=True))
+
+
+def traced_shards(out: Path) -> int:
+    """How many batches are done so far."""
+    return sum(1 for _ in (out / "traced").glob("*.parquet"))
