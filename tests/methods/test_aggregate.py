@@ -1,5 +1,8 @@
 """Aggregates over facts equal loops over the traces, and tell apart what was built to differ."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -108,6 +111,12 @@ def test_the_window_is_kept_by_site_also_after_a_selection():
     made.attrs["window"] = [1, 5]
     assert mean_effect(made, **QUICK)["window"].values.tolist() == [1, 5]
     assert random_control(made.sel(site=["state"]), **QUICK)["window"].values.tolist() == [5]
+
+
+def test_aggregates_do_without_torch():
+    code = "import sys, mambascope.methods.tracing.aggregate; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_aggregate_conforms_and_comes_back_from_disk(tmp_path):

@@ -48,6 +48,17 @@ def test_the_scale_reaches_a_cell_above_the_clean_run(trace_result):
     assert mesh.get_clim() == pytest.approx((0.1, 0.9))
 
 
+def test_normalised_scores_run_from_the_corrupted_run_to_the_clean_one(trace_result):
+    result = trace_result()
+    figure = trace_figure(result, normalise=True)
+    mesh = figure.axes[0].collections[0]
+    np.testing.assert_allclose(mesh.get_array(), (result["score"].values - 0.1) / 0.85)
+    assert mesh.get_clim() == (0.0, 1.0)
+    assert "0 as corrupted, 1 as clean" in figure.axes[1].get_ylabel()
+    with pytest.raises(OutputError, match=r"both 0\.1, so scores cannot be normalised"):
+        trace_figure(trace_result(clean_score=0.1), normalise=True)
+
+
 def test_a_trace_without_any_effect_can_be_drawn(trace_result):
     flat = trace_result()
     flat["score"][:] = 0.3

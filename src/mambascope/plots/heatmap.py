@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from mambascope.errors import OutputError
 from mambascope.plots.labels import shortened, token_label
 from mambascope.results.schema import TRACE, conform
 
@@ -49,14 +50,20 @@ class Heatmap:
         return [role.startswith("subject") for role in self.roles]
 
 
-def read_trace(result: xr.Dataset) -> Heatmap:
-    """The heatmap of a trace; OutputError if the result is none."""
+def read_trace(result: xr.Dataset, *, normalise: bool = False) -> Heatmap:
+    """The heatmap of a trace; with `normalise` 0 is the corrupted run's score and 1 the clean run's.
+
+    Raises OutputError if the result is no trace, or if the two scores are equal and cannot be the ends of a scale.
+    """
     conform(result, TRACE)
     attrs = result.attrs
     clean, corrupted = attrs["clean_score"], attrs["corrupted_score"]
     score = result["score"].values
-    high = max(clean, float(np.nanmax(score)))
-    low = min(corrupted, high)
+    ends = (corrupted, clean)
+    if normalise:
+        score, ends = _normalised(score, *ends), (0.0, 1.0)
+    high = max(ends[1], float(np.nanmax(score)))
+    low = min(ends[0], high)
     answer = repr(attrs["answer"].strip() or attrs["answer"])
     window = attrs.get("window") or 1
     verb = VERBS[attrs["direction"]]
@@ -71,9 +78,21 @@ def read_trace(result: xr.Dataset) -> Heatmap:
         prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
         what=f"{verb} {attrs['site']}{over} in {shortened(attrs['model'], LONGEST_MODEL)}",
         scores=f"probability of {answer}: clean {clean:.3f}, corrupted {corrupted:.3f}",
-        bar=f"probability of {answer} after {verb}",
+        bar=(
+            f"probability of {answer} after {verb},\n0 as corrupted, 1 as clean"
+            if normalise
+            else f"probability of {answer} after {verb}"
+        ),
         colours=COLOURS[attrs["direction"]],
     )
+
+
+def _normalised(score: np.ndarray, corrupted: float, clean: float) -> np.ndarray:
+    if clean == corrupted:
+        raise OutputError(
+            f"clean and corrupted score are both {clean:.4g}, so scores cannot be normalised between them"
+        )
+    return (score - corrupted) / (clean - corrupted)
 
 
 def tick_step(count: int, most: int) -> int:

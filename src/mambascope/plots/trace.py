@@ -16,9 +16,9 @@ MOST_LABELS = 64
 LETTER_WIDTH = 0.12  # inches, margins of the figure included
 
 
-def trace_figure(result: xr.Dataset) -> Figure:
-    """The heatmap as a matplotlib figure, sized to its cells."""
-    heatmap = read_trace(result)
+def trace_figure(result: xr.Dataset, *, normalise: bool = False) -> Figure:
+    """The heatmap as a matplotlib figure, sized to its cells; `normalise`: 0 is the corrupted run's score, 1 the clean run's."""
+    heatmap = read_trace(result, normalise=normalise)
     n_layers, n_tokens = heatmap.score.shape
     width = float(np.clip(0.42 * n_tokens + 3.0, 6.5, 26))
     height = float(np.clip(0.27 * n_layers + 2.4, 4.0, 16))
