@@ -13,6 +13,7 @@ from mambascope.models.language_model import LanguageModel
 
 SHARE_OF_FREE = 4
 MOST_TOKENS_AT_ONCE = 4096  # beyond this a block's intermediates only leave the cache
+ROWS_AT_ONCE, LOGITS_IN_CACHE = 128, 12 * 2**20  # of few rows the unembedding is slow to read
 CARRIED = ("state", "conv_carry")
 PER_STATE = ("state", "write")
 
@@ -53,7 +54,8 @@ class Budget:
     @property
     def rows(self) -> int:
         """How many rows reach the unembedding at once."""
-        return max(1, self.memory // 4 // self.logits)
+        in_cache = max(ROWS_AT_ONCE, LOGITS_IN_CACHE // self.logits)
+        return max(1, min(in_cache, self.memory // 4 // self.logits))
 
     @property
     def tokens(self) -> int:

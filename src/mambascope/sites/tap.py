@@ -51,7 +51,8 @@ class PlacedEdit:
         index = torch.from_numpy(value.index[self.row[chosen], self.nth[chosen]])
         taken = value.source[index.to(value.source.device)].to(old.device, old.dtype)
         # A pattern has as many keys as the longest prompt that ran beside it; those behind a prompt's own end are 0.
-        return F.pad(taken, (0, old.shape[-1] - taken.shape[-1]))
+        missing = old.shape[-1] - taken.shape[-1]
+        return F.pad(taken, (0, missing)) if missing else taken
 
     def changed(self, old: Tensor, chosen: np.ndarray) -> Tensor:
         """`old` (chosen tokens, *axes) after this edit."""
