@@ -16,4 +16,4 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def facts(tmp_path_factory) -> Path:
     """A file of 24 facts, and one that must fail."""
-    return save_facts(tmp_path_factory.mktemp("facts") / "facts.csv")
+    return save_facts(tmp_path_factory.mktemp("facts") / "facts.jsonl")

@@ -1,6 +1,6 @@
 """A tiny model with the atlas tokenizer, a file of facts, and sweeps over them in processes of their own."""
 
-import csv
+import json
 import os
 import subprocess
 import sys
@@ -36,15 +36,16 @@ def save_model(folder: Path, seed: int = 1) -> Path:
 
 
 def save_facts(path: Path, count: int = 24) -> Path:
-    """`count` facts of unequal lengths in a CSV file, and one whose subject is not in its prompt."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["fact_id", "prompt", "subject", "answer", "relation"])
-        for number in range(count):
-            subject = PLACES[number % len(PLACES)]
-            prompt = PROMPTS[number % len(PROMPTS)] + " so" * (number // 24 % 4)
-            rows.writerow([f"f{number}", prompt, subject, f"a{number % 5}", "r"])
-        rows.writerow(["lost", "The capital of France is", "Spain", "Paris", "r"])
+    """`count` facts of unequal lengths as JSON lines, most without an answer; and one whose subject is not in its prompt."""
+    rows = []
+    for number in range(count):
+        place = PLACES[number % len(PLACES)]
+        prompt = PROMPTS[number % len(PROMPTS)] + " so" * (number // 24 % 4)
+        answer = {"answer": f"a{number}"} if number % 5 == 0 else {}
+        row = {"fact_id": f"f{number}", "prompt": prompt, "subject": place, "relation": "r"}
+        rows.append({**row, **answer})
+    lost = {"fact_id": "lost", "prompt": "The capital of France is", "subject": "Spain"}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, lost]))
     return path
 
 
@@ -55,10 +56,10 @@ def config_of(model: Path, facts: Path, **options: Any) -> SweepConfig:
     return SweepConfig(**given)
 
 
-def command(model: Path, facts: Path, out: Path, *options: str) -> list[str]:
+def command(model: Path, facts: Path, out: Path, *options: str, batch: int = 4) -> list[str]:
     """The command line that runs the same sweep in a process of its own."""
     given = ["--facts", str(facts), "--model", str(model), "--out", str(out)]
-    few = ["--batch", "4", "--samples", "2"]
+    few = ["--batch", str(batch), "--samples", "2"]
     code = "from mambascope.cli.main import main; main()"
     return [sys.executable, "-c", code, "sweep", "trace", *given, *few, *options]
 

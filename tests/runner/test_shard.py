@@ -87,6 +87,6 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_there(shards: Shards, monk
 
     before = sorted(shards.folder.iterdir())
     monkeypatch.setattr("mambascope.results.folder.os.fsync", full)
-    with pytest.raises(OutputError, match="cannot write to .*traced: No space left on device"):
+    with pytest.raises(OutputError, match=r"cannot write to .*traced: No space left on device"):
         shards.write(3, content("f3"))
     assert sorted(shards.folder.iterdir()) == before
