@@ -1,4 +1,4 @@
-"""An aggregate as one HTML page: the heatmap and the lines; hovering tells effect, interval, facts, p and q."""
+"""An aggregate as one HTML page: the heatmap and the lines; hovering tells effect, interval, facts and q."""
 
 import html
 from typing import Any
