@@ -1,11 +1,14 @@
 """What the benchmarks share: timing in turns, random reference models, and the bare matrix products."""
 
+import gc
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -41,6 +44,26 @@ class Timing:
                 call()
                 times.append(time.perf_counter() - start)
         return cls([statistics.median(times) for times in taken])
+
+
+def peak_memory(call: Callable[[], Any]) -> tuple[Any, int]:
+    """What the call returns, and the largest resident memory while it ran beyond that before it, in bytes."""
+    own, done, seen = psutil.Process(), threading.Event(), [0]
+    gc.collect()
+    before = own.memory_info().rss
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            seen.append(own.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        found = call()
+    finally:
+        done.set()
+        watcher.join()
+    return found, max(seen)
 
 
 def reference(architecture: str, layers: int, width: int, vocab: int) -> nn.Module:
