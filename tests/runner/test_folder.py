@@ -71,6 +71,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     write_files(tmp_path, {"manifest.json": b'{"format": 1, "method": "trace"}'})
     with pytest.raises(OutputError, match="holds a result of 'trace'"), claimed(tmp_path, SWEEP):
         pass
+    write_files(tmp_path, {"manifest.json": b'{"format": 1, "method": "sweep.trace"}'})
+    with pytest.raises(OutputError, match="result that was saved"), claimed(tmp_path, SWEEP):
+        pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "notes.txt"]
 
 

@@ -32,6 +32,11 @@ class SweepFolder:
         self.path = path
 
     @property
+    def is_sweep(self) -> bool:
+        """True if the folder's manifest is that of a sweep's run, not of a result that was saved whole."""
+        return "sweep" in self.manifest
+
+    @property
     def finished(self) -> bool:
         """True once the result is there; it is written last."""
         return (self.path / CELLS).is_file()
@@ -74,6 +79,8 @@ def claimed(path: Path, sweep: dict[str, Any]) -> Iterator[SweepFolder]:
     folder = SweepFolder(path)
     if not _only_locked(path):
         check_folder(path, METHOD)
+        if (path / MANIFEST).exists() and not folder.is_sweep:
+            raise OutputError(f"{path} holds a result that was saved there; name another folder")
     with _lock(path):
         for torn in path.glob(".*.*"):  # temporary files of an interrupted write
             torn.unlink()

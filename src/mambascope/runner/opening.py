@@ -14,6 +14,7 @@ import xarray as xr
 
 from mambascope.errors import OutputError
 from mambascope.results import store
+from mambascope.results.folder import MANIFEST
 from mambascope.results.manifest import from_json
 from mambascope.runner.folder import CELLS, FACTS, METHOD, SweepFolder
 from mambascope.runner.result import count
@@ -41,7 +42,7 @@ def open_results(path: str | Path) -> xr.Dataset:
     Raises OutputError if there are no results.
     """
     folder = SweepFolder(Path(path))
-    if not folder.path.is_dir() or folder.manifest["method"] != METHOD:
+    if not (folder.path / MANIFEST).is_file() or not folder.is_sweep:
         return store.load(path)
     return _finished(folder.path) if folder.finished else _unfinished(folder)
 

@@ -1,8 +1,8 @@
 """What an executor is: a context in which units are done, in whatever order."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from types import TracebackType
 
 from mambascope.errors import MambascopeError
 from mambascope.runner.stop import Stop
@@ -11,15 +11,30 @@ from mambascope.runner.units import Done, Unit
 DEATHS = 3
 
 
-class Executor(AbstractContextManager["Executor"], Protocol):
-    """Does units; its processes live until it is left."""
+class Executor(ABC):
+    """Does units; its processes live from its first units until it is left."""
 
+    def __enter__(self) -> "Executor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(at_once=kind is not None and issubclass(kind, KeyboardInterrupt))
+
+    @abstractmethod
     def run(self, units: Sequence[Unit], stop: Stop) -> Iterator[Done]:
         """Each unit's result as soon as it is there; once a stop is asked for, only those that were begun.
 
         After an error no further unit begins, and it is raised when the others in flight are given.
         """
-        ...
+
+    @abstractmethod
+    def close(self, *, at_once: bool) -> None:
+        """End the processes; `at_once`: without waiting for what they do."""
 
 
 def workers_die() -> MambascopeError:

@@ -7,11 +7,10 @@ to this process, which alone writes.
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 from mambascope.errors import ConfigError
-from mambascope.runner.executors.base import DEATHS, workers_die
+from mambascope.runner.executors.base import DEATHS, Executor, workers_die
 from mambascope.runner.stop import Stop
 from mambascope.runner.units import Done, Unit
 from mambascope.runner.worker import Worker
@@ -19,7 +18,7 @@ from mambascope.runner.worker import Worker
 OBJECT_STORE = 128 * 2**20  # bytes on this machine; what passes through it is small
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Ray's ActorPool over workers. One that is killed is restarted, and what it did is done again."""
 
     def __init__(self, worker: Worker, workers: int | None, address: str | None) -> None:
@@ -33,18 +32,6 @@ class RayExecutor:
         self._ray, self._worker, self._workers, self._address = ray, worker, workers, address
         self._pool: Any = None
         self._started = False
-
-    def __enter__(self) -> "RayExecutor":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._started:
-            self._ray.shutdown()
 
     def run(self, units: Sequence[Unit], stop: Stop) -> Iterator[Done]:
         """See Executor."""
@@ -66,6 +53,11 @@ class RayExecutor:
                 yield done
         if failed:
             raise failed
+
+    def close(self, *, at_once: bool) -> None:
+        """Leave Ray, which ends the workers; and end it, if it was started here."""
+        if self._started:
+            self._ray.shutdown()
 
     def _started_pool(self) -> Any:
         if self._pool is None:

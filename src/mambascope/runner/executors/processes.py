@@ -9,35 +9,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 
-from mambascope.runner.executors.base import DEATHS, workers_die
+from mambascope.runner.executors.base import DEATHS, Executor, workers_die
 from mambascope.runner.stop import Stop
 from mambascope.runner.units import Done, Unit
 from mambascope.runner.worker import Worker
 
 
-class Processes:
+class Processes(Executor):
     """A pool of processes. One that is killed is replaced, and what it did is done again."""
 
     def __init__(self, worker: Worker, workers: int) -> None:
         self._worker, self._workers = worker, workers
         self._pool: ProcessPoolExecutor | None = None
         self._own: set[BaseProcess] = set()
-
-    def __enter__(self) -> "Processes":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            for process in self._own:
-                process.terminate()
-        self._close()
 
     def run(self, units: Sequence[Unit], stop: Stop) -> Iterator[Done]:
         """See Executor."""
@@ -63,12 +48,21 @@ class Processes:
             if killed:
                 waiting += [*killed, *running.values()][::-1]
                 running.clear()
-                self._close()
+                self.close(at_once=False)
                 deaths += 1
                 if deaths == DEATHS:
                     raise workers_die()
         if failed:
             raise failed
+
+    def close(self, *, at_once: bool) -> None:
+        """See Executor."""
+        if at_once:
+            for process in self._own:
+                process.terminate()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def _submit(self, unit: Unit) -> "Future[Done]":
         if self._pool is not None:
@@ -82,11 +76,6 @@ class Processes:
             future = self._pool.submit(_do, unit)  # the first one starts all processes
         self._own = set(multiprocessing.active_children()) - before
         return future
-
-    def _close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
 
 
 _worker: Worker

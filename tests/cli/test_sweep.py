@@ -1,0 +1,160 @@
+"""`mambascope sweep` and `mambascope show` from the command line to the files, and each mistake one can make."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mambascope import open_results, trace
+from mambascope.cli.main import parse, run
+from mambascope.methods.tracing.aggregate import mean_effect
+from mambascope.methods.tracing.config import TracingConfig
+from mambascope.models.load import load
+from mambascope.results import save
+from mambascope.runner.config import SweepConfig
+from tests.runner.small import save_facts, save_model
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> list[str]:
+    """Facts, model and a few options."""
+    folder = tmp_path_factory.mktemp("given")
+    facts, model = save_facts(folder / "facts.jsonl", 8), save_model(folder / "model")
+    return ["--facts", str(facts), "--model", str(model), "--samples", "2", "--batch", "3"]
+
+
+@pytest.fixture(scope="module")
+def swept(given: list[str], tmp_path_factory) -> Path:
+    """The folder of a finished sweep."""
+    out = tmp_path_factory.mktemp("swept") / "out"
+    assert run(["sweep", "trace", *given, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_options_are_those_of_the_configurations():
+    options = ["--limit", "7", "--only-known", "--site", "state", "u", "--corruption", "swap"]
+    where = ["--executor", "ray", "--workers", "3", "--address", "auto", "--dtype", "float64"]
+    command = parse(["sweep", "trace", "--facts", "bundled", "--out", "o", *options, *where])
+    tracing = TracingConfig(site=("state", "u"), corruption="swap")
+    assert command.sweep == SweepConfig(
+        facts="bundled", limit=7, only_known=True, dtype="float64", tracing=tracing
+    )
+    assert (command.executor, command.workers, command.address) == ("ray", 3, "auto")
+    plain = parse(["sweep", "trace", "--facts", "bundled", "--out", "o"])
+    assert plain.sweep == SweepConfig(facts="bundled")
+
+
+def test_a_sweep_says_what_came_out(given: list[str], tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    assert run(["sweep", "trace", *given, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "8 traced, 0 skipped, 1 failed"
+    assert str(out) in printed.out
+    assert run(["sweep", "trace", *given, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"out": str(out), "traced": 8, "skipped": 0, "failed": 1}
+
+
+def test_another_configuration_is_one_line(given: list[str], swept: Path, capsys):
+    assert run(["sweep", "trace", *given, "--out", str(swept), "--seed", "4"]) == 2
+    printed = capsys.readouterr()
+    assert "(tracing.seed: 0 there, 4 here)" in printed.err
+    assert printed.err.startswith("mambascope: ")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--facts", "no-such-file"], "there is no fact set 'no-such-file'"),
+        (["--facts", "bundled:none"], "unknown relation 'none'"),
+        (["--facts", "bundled", "--limit", "0"], "--limit: Input should be greater than"),
+        (["--facts", "bundled", "--samples", "0"], "--samples: Input should be greater than"),
+        (["--facts", "bundled", "--corruption", "swap", "--swap", "a"], "leave swap out"),
+        (["--facts", "bundled", "--swap", "a"], "corruption 'swap' and the subjects to swap in"),
+        (["--facts", "bundled", "--workers", "0"], "workers must be at least 1"),
+        (["--facts", "bundled", "--address", "auto"], "an address is for executor 'ray'"),
+        (["--facts", "bundled", "--limit", "1", "--model", "nothing"], "'nothing'"),
+    ],
+)
+def test_each_mistake_is_one_line(options: list[str], message: str, tmp_path: Path, capsys):
+    assert run(["sweep", "trace", "--out", str(tmp_path / "out"), *options]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("mambascope: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_show_prints_the_effects_and_draws_the_figures(swept: Path, capsys):
+    assert run(["show", str(swept)]) == 0
+    printed = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert "facts 8 traced, 0 skipped, 1 failed" in lines
+    assert any(line.startswith("failed lost: the subject 'Spain'") for line in lines)
+    effects = mean_effect(open_results(swept)).sel(site="resid_post", role="last")
+    (row,) = [line.split() for line in lines if line.startswith("last ")]
+    assert row[1] == str(int(effects["n"][0]))
+    assert row[2] == f"{float(effects['effect'].mean()):.3f}"
+    assert row[3] == str(int(effects["layer"][int(effects["effect"].argmax())]))
+    assert row[4] == f"{float(effects['effect'].max()):.3f}"
+    figures = sorted((swept / "figures").iterdir())
+    assert [path.suffix for path in figures].count(".png") == 2
+    assert all(f"wrote {path}" in printed.out for path in figures)
+
+
+def test_show_as_json_is_one_object(swept: Path, capsys):
+    assert run(["show", str(swept), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["traced"], told["failed"], told["skipped"]) == (8, 1, 0)
+    best = told["sites"]["resid_post"]["best"]
+    assert [cell["effect"] for cell in best] == sorted((c["effect"] for c in best), reverse=True)
+    roles = {row["role"]: row for row in told["sites"]["resid_post"]["by_role"]}
+    assert best[0]["effect"] == max(row["effect"] for row in roles.values())
+    assert all(Path(path).is_file() for path in told["files"])
+
+
+def test_show_exports_the_cells(swept: Path, tmp_path: Path, capsys):
+    found = open_results(swept)
+    for kind in ("csv", "npz"):
+        target = tmp_path / "new" / f"cells.{kind}"
+        assert run(["show", str(swept), "--export", kind, "--to", str(target)]) == 0
+        assert f"wrote {target}" in capsys.readouterr().out
+    with (tmp_path / "new" / "cells.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == int(np.isfinite(found["score"]).sum())
+    read = np.load(tmp_path / "new" / "cells.npz")
+    np.testing.assert_array_equal(read["score"], found["score"])
+
+
+def test_show_of_one_trace_is_its_summary(given: list[str], tmp_path: Path, capsys):
+    prompt = "The capital of France is"
+    save(trace(load(given[3]), prompt, subject="France", samples=2), tmp_path)
+    assert run(["show", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"prompt     {prompt}\n")
+    assert "best cells" in printed
+    assert not (tmp_path / "figures").exists()
+    assert run(["show", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == prompt
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{tmp}"], "cannot read"),
+        (["{swept}", "--export", "csv"], "--export and the file to export to (--to) go together"),
+        (["{swept}", "--to", "file"], "go together"),
+        (["{swept}", "--export", "csv", "--to", "/proc/no/file"], "cannot write to /proc/no"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    options: list[str], message: str, swept: Path, tmp_path: Path, capsys
+):
+    assert run(["show", *(text.format(tmp=tmp_path, swept=swept) for text in options)]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("mambascope: ")
+    assert message in printed
+    assert printed.count("\n") == 1
