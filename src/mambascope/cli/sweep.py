@@ -16,7 +16,7 @@ class Sweep:
 
     method: Annotated[Literal["trace"], tyro.conf.Positional]
     """What is done with each fact."""
-    sweep: tyro.conf.OmitArgPrefixes[SweepConfig]
+    sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the results; a sweep that was interrupted there goes on."""
     executor: Literal["local", "ray"] = "local"

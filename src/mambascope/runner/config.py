@@ -1,7 +1,8 @@
 """What a sweep is made of: everything here decides its numbers, and a folder holds the results of one such configuration."""
 
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mambascope.methods.tracing.config import TracingConfig
@@ -30,7 +31,7 @@ class SweepConfig(BaseModel):
     """"cpu", "cuda" or "cuda:1"."""
     dtype: str = "float32"
     """"float32", "float64", "bfloat16" or "float16"."""
-    tracing: TracingConfig = TracingConfig()
+    tracing: Annotated[TracingConfig, tyro.conf.arg(name="")] = TracingConfig()
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "SweepConfig":
