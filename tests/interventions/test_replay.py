@@ -141,6 +141,20 @@ def test_recorded_sites_equal_those_of_full_forward_passes(world, memory, data):
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("begins", ["embed", "resid_post"])
+def test_every_site_of_every_layer_is_recorded_as_it_was_when_the_block_saw_it(name, begins):
+    model, base = MODELS[name], BaseRun([[1, 2, 3, 4], [5, 6]])
+    layer = None if begins == "embed" else 0
+    variant = Variant((ms.Edit(site=begins, layers=layer, positions=[1], op="scale", value=-2.0),))
+    record = [site for site, of in model.sites.items() if of.layered]
+    found = replay(model, base, [variant], METRICS, record=record)
+    expected = alone(model, base, variant, record)
+    for key, ours in found.recorded.items():
+        assert torch.allclose(ours[0], expected[key], atol=1e-9, equal_nan=True), key
+    assert len(found.recorded) == N_LAYERS * len(record)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_each_row_has_its_own_answer_and_its_own_clean_run(name):
     model, prompts = MODELS[name], [[1, 2, 3, 4], [5, 6], [7, 8, 9]]
     clean = model.run(prompts, logits="last").logits
