@@ -284,6 +284,9 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(tmp_path):
         ("a/b/c", "there is no file or folder 'a/b/c'"),
         ("nowhere.gguf", "there is no file or folder 'nowhere.gguf'"),
         ("", "there is no file or folder ''"),
+        ("~nobody-has-this-name/model", "there is no file or folder '~nobody-has-this-name/model'"),
+        ("./" + "a" * 300, "there is no file or folder './aaa"),
+        ("/dev/null", "/dev/null: it is a file; give the folder that holds it"),
         ("atlas-mamba3", r"'atlas-mamba3' is no bundled model \(atlas-mamba1, .* not in the cache"),
         (
             "someone/something",

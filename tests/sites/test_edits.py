@@ -154,6 +154,17 @@ def test_what_was_not_recorded_is_named(model):
         run["state", 1]
 
 
+def test_a_recorded_site_without_its_layer_asks_for_one(model):
+    run = model.run(IDS, record=["state"])
+    with pytest.raises(SiteError, match=r"'state' exists once per layer, so give one too"):
+        run["state"]
+
+
+def test_a_record_that_is_no_list_is_not_read_letter_by_letter(model):
+    with pytest.raises(SiteError, match=r"record is a list of sites, such as \['state'\]"):
+        model.run(IDS, record="state")
+
+
 def test_gradients_flow_to_an_edits_value(model):
     value = torch.zeros(16, dtype=torch.float64, requires_grad=True)
     run = model.run(IDS, edits=[ms.Edit(site="resid_pre", layers=1, op="add", value=value)])

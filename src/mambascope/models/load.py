@@ -53,7 +53,7 @@ def load(
         )
     path = _find(source)
     try:
-        model = _from_file(path, place) if path.is_file() else _from_folder(path, place)
+        model = _from_folder(path, place) if path.is_dir() else _from_file(path, place)
     except ModelError as error:
         raise type(error)(_named(str(source), error)) from error
     model.name = str(source)
@@ -65,8 +65,13 @@ def _find(source: str | Path) -> Path:
     text = str(source)
     if isinstance(source, str) and text in BUNDLED:
         return bundled_folder(text)
-    path = Path(source).expanduser()
-    if text and path.exists():
+    path = Path(source)
+    try:
+        path = path.expanduser()
+        found = bool(text) and path.exists()
+    except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+        found = False
+    if found:
         return path
     if isinstance(source, Path) or not HUB_ID.fullmatch(text) or path.suffix == ".gguf":
         raise ModelError(f"there is no file or folder {text!r}")

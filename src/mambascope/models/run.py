@@ -55,6 +55,11 @@ class Run:
         if layer is not None and layer < 0:
             layer += self.n_layers
         if (site, layer) not in self._recorded:
+            if layer is None and any(site == name for name, _ in self._recorded):
+                raise SiteError(
+                    f"site {site!r} exists once per layer, so give one too, such as run[{site!r}, 3]; this run has: "
+                    f"{self._choices()}"
+                )
             raise SiteError(
                 f"{site!r}{'' if layer is None else f' at layer {layer}'} was not recorded by this run; "
                 f"it has: {self._choices()}"

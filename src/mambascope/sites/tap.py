@@ -152,6 +152,8 @@ class Tap:
         self._fired: set[Key] = set()
         self._layers: dict[int | None, LayerTap] = {}
         self._sites, self._n_layers, self.segments = sites, n_layers, segments
+        if isinstance(record, str):
+            raise SiteError(f"record is a list of sites, such as [{record!r}], not one by itself")
         for request in record:
             name, layers = (request, None) if isinstance(request, str) else request
             site = find_site(sites, name)

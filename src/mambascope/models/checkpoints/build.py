@@ -63,7 +63,7 @@ def translate(disk: DiskConfig) -> tuple[DiskFormat, ModelConfig]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "sizes"
-        reason = f"{where}: {first['msg']}"
+        reason = f"{where}: {first['msg'].removeprefix('Value error, ')}"
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise CheckpointError(f"config.json does not describe a {layout.name} model ({reason})")
