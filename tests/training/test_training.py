@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mambascope.data.tokenizer import load_tokenizer
-from mambascope.errors import ConfigError
+from mambascope.errors import ConfigError, OutputError
 from mambascope.models.config import Mamba1Config, Mamba2Config
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Segments
@@ -133,12 +133,13 @@ def test_the_atlas_models_are_siblings(name):
         (f"{MODEL}\ncurriculum: [{{steps: 3, mix: {{rumours: 1}}}}]", "rumours"),
         ("[1, 2]", "must hold a mapping"),
         ("name: [", "not valid YAML"),
+        ("name: \udcff", "not valid YAML"),
         ("name: x\nspeed: 3\nmodel: {architecture: rnn}", "model"),
     ],
 )
 def test_a_bad_configuration_names_the_field(tmp_path, text, words):
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigError, match=words):
         read_train_config(path)
     with pytest.raises(ConfigError, match="cannot read"):
@@ -154,3 +155,25 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path):
     (tmp_path / "atlas-mamba1/config.json").write_text(other.model_dump_json())
     with pytest.raises(ConfigError, match="learning_rate"):
         train(path)
+
+
+def test_a_folder_whose_record_is_damaged_is_said(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text((CONFIGS / "atlas-mamba1.yaml").read_text() + f"out: {tmp_path}\n")
+    (tmp_path / "atlas-mamba1").mkdir()
+    (tmp_path / "atlas-mamba1/config.json").write_text("")
+    with pytest.raises(OutputError, match="does not say what was trained there"):
+        train(path)
+
+
+def test_a_run_that_is_killed_while_it_claims_its_folder_leaves_no_record(tmp_path, monkeypatch):
+    path = tmp_path / "config.yaml"
+    path.write_text((CONFIGS / "atlas-mamba1.yaml").read_text() + f"out: {tmp_path}\n")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(path)
+    assert not (tmp_path / "atlas-mamba1/config.json").exists()

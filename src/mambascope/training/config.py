@@ -53,7 +53,7 @@ def read_train_config(path: Path) -> TrainConfig:
         given: Any = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(given, dict):
         raise ConfigError(f"{path} must hold a mapping of options, not {type(given).__name__}")

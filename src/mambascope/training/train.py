@@ -26,6 +26,7 @@ from mambascope.data.recall import (
 from mambascope.data.tokenizer import load_tokenizer
 from mambascope.errors import ConfigError, OutputError
 from mambascope.models.language_model import LanguageModel
+from mambascope.results.folder import write_files
 from mambascope.sites import Segments
 from mambascope.training.checkpoint import latest_checkpoint, save_checkpoint
 from mambascope.training.config import TrainConfig, read_train_config
@@ -165,13 +166,14 @@ def _claim(folder: Path, config: TrainConfig) -> None:
     """Make the run's folder, or check that it belongs to this configuration."""
     own = config.model_dump_json(indent=2)
     record = folder / "config.json"
+    if not record.exists():
+        write_files(folder, {record.name: own.encode()})  # whole or not at all, if killed here too
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not record.exists():
-            record.write_text(own)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
-    earlier = json.loads(record.read_text())
+        earlier = json.loads(record.read_text())
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{record} does not say what was trained there ({error}); give this run another name, or delete that folder"
+        ) from error
     changed = [key for key, value in json.loads(own).items() if earlier.get(key) != value]
     if changed:
         raise ConfigError(
@@ -186,4 +188,4 @@ def _forget_after(metrics: Path, step: int) -> None:
         rows = [
             line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= step
         ]
-        metrics.write_text("".join(f"{row}\n" for row in rows))
+        write_files(metrics.parent, {metrics.name: "".join(f"{row}\n" for row in rows).encode()})
