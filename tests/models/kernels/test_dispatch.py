@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
+from transformers.models.mamba.modeling_mamba import mamba_selective_scan
+from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
 
 from mambascope.models.kernels import cuda, definition, fused, jit, selective_scan, ssd_scan
 from mambascope.sites.segments import Segments
@@ -80,6 +83,37 @@ def test_mamba_ssm_is_left_out_where_it_cannot_do_what_is_asked(monkeypatch):
     monkeypatch.setattr(cuda, "_installed", lambda: True)
     segments = Segments.of([4, 4])
     assert not cuda.can_scan(torch.ones(8, 16), None, segments, False)  # not on CUDA
+
+
+@pytest.mark.parametrize("length", [1, 12, 300])
+def test_mamba_ssms_kernels_are_called_as_they_want_to_be(length, monkeypatch):
+    """With functions of transformers that have the kernels' signatures in their places."""
+    chunks = []
+
+    def chunk_scan(*arguments, chunk_size, **options):
+        chunks.append(chunk_size)
+        return mamba2_chunk_scan(*arguments, chunk_size=chunk_size, **options)
+
+    for name, function, stand_in in (
+        ("selective_scan_interface", "selective_scan_fn", mamba_selective_scan),
+        ("triton.ssd_combined", "mamba_chunk_scan_combined", chunk_scan),
+    ):
+        module = types.ModuleType(name)
+        setattr(module, function, stand_in)
+        monkeypatch.setitem(sys.modules, f"mamba_ssm.ops.{name}", module)
+    for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.triton"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    segments = Segments.of([length] * 3)
+    for scan, of_cuda, tensors in (
+        (selective_scan, cuda.selective_scan, test_selective_scan.inputs(segments, 16, 4)),
+        (ssd_scan, cuda.ssd_scan, test_ssd_scan.inputs(segments, 4, 8, 2, 16)),
+    ):
+        *tensors, _ = tensors
+        found = of_cuda(*tensors, segments)
+        wanted = scan(*tensors, None, segments)
+        assert found.out.shape == wanted.out.shape and found.kept.shape == wanted.kept.shape
+        assert torch.allclose(found.out, wanted.out, atol=1e-4 * float(wanted.out.abs().max()))
+    assert chunks == [{1: 16, 12: 16, 300: 256}[length]]
 
 
 def test_gradients_are_needed_only_where_autograd_would_record_them():

@@ -1,7 +1,7 @@
-"""mamba_ssm's CUDA kernel for Mamba-1's scan, where it is installed and does what is asked.
+"""mamba_ssm's CUDA kernels for both scans, where they are installed and do what is asked.
 
-It starts every row from zeros and returns only its last state, so it serves whole prompts of equal length and leaves
-carries, kept and recorded states to the definition. Untested: no test of this package has run on a GPU.
+Here they start every row from zeros and return no state, so they serve whole prompts of equal length and leave carries, kept
+and recorded states to the definition. Tested with stand-ins of the same signatures; no test of this package has run on a GPU.
 """
 
 import importlib.util
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mambascope.models.kernels.definition import ScanOutput
 from mambascope.sites.segments import Segments
+
+SHORTEST_CHUNK, LONGEST_CHUNK = 16, 256  # powers of two, as the kernel's tiles are
 
 
 @cache
@@ -35,3 +37,20 @@ def selective_scan(
     u, dt, B, C = (segments.pad(x).transpose(1, 2).contiguous() for x in (u, dt, B, C))
     out = selective_scan_fn(u, dt, A.float(), B, C, None if D is None else D.float())
     return ScanOutput(segments.unpad(out.transpose(1, 2)), A.new_empty(0, *A.shape), None)
+
+
+def ssd_scan(
+    u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, segments: Segments
+) -> ScanOutput:
+    """Mamba-2's scan of equally long segments that start from nothing; differentiable. Chunks no longer than a prompt needs."""
+    from mamba_ssm.ops.triton.ssd_combined import (  # pyright: ignore[reportMissingImports]
+        mamba_chunk_scan_combined,
+    )
+
+    longest = int(segments.lengths[0])
+    chunk = min(LONGEST_CHUNK, max(SHORTEST_CHUNK, 1 << (longest - 1).bit_length()))
+    u, dt, B, C = (segments.pad(x).contiguous() for x in (u, dt, B, C))
+    out = mamba_chunk_scan_combined(
+        u, dt, A.float(), B, C, chunk_size=chunk, D=None if D is None else D.float()
+    )
+    return ScanOutput(segments.unpad(out), A.new_empty(0, *u.shape[2:], B.shape[-1]), None)

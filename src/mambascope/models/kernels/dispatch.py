@@ -61,6 +61,8 @@ def ssd_scan(
     all_states: bool = False,
 ) -> ScanOutput:
     """Mamba-2's scan: as Mamba-1's, with one A and dt per head; head h reads B and C of group h // (H / G)."""
+    if cuda.can_scan(u, state, segments, all_states):
+        return cuda.ssd_scan(u, dt, A, B, C, D, segments)
     inputs = _wide((u, dt, A, B, C, D, state))
     result = _backend(inputs).ssd_scan(*inputs, segments=segments, all_states=all_states)
     return result._replace(out=result.out.to(u.dtype))
