@@ -7,9 +7,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from mambascope.interventions.prompt import read_prompt
-from mambascope.results.schema import ROLES
 from mambascope.models.config import Mamba1Config
 from mambascope.models.language_model import LanguageModel
+from mambascope.results.schema import ROLES
 
 
 @pytest.mark.real_data
