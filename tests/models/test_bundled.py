@@ -24,7 +24,7 @@ def bundled(request):
 
 def agrees(hits: int, n: int, share: float) -> bool:
     """Whether so many hits are likely where `share` of all questions are hit."""
-    return min(binom.cdf(hits, n, share), binom.sf(hits - 1, n, share)) > UNLIKELY
+    return bool(min(binom.cdf(hits, n, share), binom.sf(hits - 1, n, share)) > UNLIKELY)
 
 
 @pytest.mark.slow

@@ -46,6 +46,9 @@ def read_prompt(
     ids = rows[0]
     if isinstance(subject, slice):
         start, stop = _checked(subject, len(ids))
+    elif not isinstance(subject, str):
+        kind = type(subject).__name__
+        raise PromptError(f"the subject is a text or a slice of positions, not a {kind}")
     elif not isinstance(prompt, str):
         raise PromptError("with token ids as prompt, give the subject as a slice of positions")
     else:

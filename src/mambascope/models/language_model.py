@@ -150,6 +150,8 @@ class LanguageModel(nn.Module):
         """
         if logits not in ("all", "last", "none"):
             raise ConfigError(f"logits must be 'all', 'last' or 'none', not {logits!r}")
+        if isinstance(edits, Edit) or not all(isinstance(edit, Edit) for edit in edits):
+            raise SiteError(f"edits must be a list of Edit, not {edits!r}")
         rows = self._expand(to_ids(prompt, self.tokenizer, self.config.vocab_size), edits)
         segments = self._segments(rows, carry, keep_carry)
         tap = self.tap(segments, edits, record)
@@ -170,8 +172,8 @@ class LanguageModel(nn.Module):
         Decodes with the carry, so a Mamba's memory does not grow with the tokens. Stops after `max_new_tokens`, or
         before an end-of-text token of the configuration.
         """
-        if max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be 1 or more, not {max_new_tokens!r}")
         rows = to_ids(prompt, self.tokenizer, self.config.vocab_size)
         made = self._decode(rows, max_new_tokens)
         if isinstance(prompt, str):

@@ -38,15 +38,21 @@ def _rows(prompt: PromptLike, tokenizer: Any) -> list[list[int]]:
         return torch.atleast_2d(prompt).tolist()
     if isinstance(prompt, str):
         return [_encode(prompt, tokenizer)]
-    items = list(prompt)
+    items = list(prompt) if isinstance(prompt, Sequence) else [None]
     if items and all(isinstance(item, str) for item in items):
         return [_encode(str(item), tokenizer) for item in items]
     if items and all(isinstance(item, int) for item in items):
         return [[int(item) for item in items]]  # pyright: ignore[reportArgumentType]
-    if all(isinstance(item, Sequence) and all(isinstance(i, int) for i in item) for item in items):
+    if all(
+        isinstance(item, Sequence)
+        and not isinstance(item, str)
+        and all(isinstance(i, int) for i in item)
+        for item in items
+    ):
         return [list(item) for item in items]  # pyright: ignore[reportArgumentType, reportReturnType]
+    kind = type(prompt).__name__
     raise PromptError(
-        "a prompt is a text, a list of texts, a tensor of token ids, or lists of them"
+        f"a prompt is a text, a list of texts, a tensor of token ids, or lists of them, not this {kind}"
     )
 
 

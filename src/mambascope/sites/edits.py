@@ -6,7 +6,8 @@ Ops: `replace` (the value), `add` (the value), `scale` (by the value), `zero`, `
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, NamedTuple, get_args
+from operator import index
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -113,11 +114,20 @@ class Edit:
             return lengths, within
         if isinstance(positions, int):
             return np.ones(count, dtype=int), np.full(count, positions)
+        try:
+            return self._listed_positions(positions, count)
+        except TypeError as error:
+            raise SiteError(
+                f"positions must be a whole number, a list of them, or such a list for each row, not {positions!r}"
+            ) from error
+
+    @staticmethod
+    def _listed_positions(positions: Any, count: int) -> tuple[Index, Index]:
         by_row = isinstance(positions, np.ndarray) or any(
             isinstance(p, Sequence) for p in positions
         )
         if not by_row:
-            same = np.array([int(p) for p in positions], dtype=int)  # pyright: ignore[reportArgumentType]
+            same = np.array([index(p) for p in positions], dtype=int)
             return np.full(count, len(same)), np.tile(same, count)
         if len(positions) != count:
             raise SiteError(f"positions has {len(positions)} rows, but the edit concerns {count}")
@@ -125,7 +135,7 @@ class Edit:
             return np.full(count, positions.shape[1]), positions.reshape(-1)
         lists = [[p] if isinstance(p, int) else list(p) for p in positions]
         counts = np.array([len(p) for p in lists], dtype=int)
-        return counts, np.fromiter(chain.from_iterable(lists), dtype=int, count=counts.sum())
+        return counts, np.fromiter(map(index, chain.from_iterable(lists)), dtype=int)
 
     def unit_index(self, shape: Sequence[int]) -> tuple[Tensor, ...] | None:
         """Indices that pick the units out of (tokens, *shape), one per axis and outer to each other; None for all."""

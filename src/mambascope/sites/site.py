@@ -1,6 +1,7 @@
 """A site: a named intermediate tensor with one value per token, e.g. `state` with axes (E, N)."""
 
 from dataclasses import dataclass
+from operator import index
 
 from mambascope.errors import SiteError
 
@@ -50,7 +51,12 @@ def resolve_layers(
         return [None]
     if layers is None:
         return list(range(n_layers))
-    wanted = [layers] if isinstance(layers, int) else list(layers)
+    try:
+        wanted = [index(each) for each in ([layers] if isinstance(layers, int) else layers)]
+    except TypeError as error:
+        raise SiteError(
+            f"layers of site {site.name!r} must be a whole number or a list of them, not {layers!r}"
+        ) from error
     if not wanted:
         raise SiteError(f"no layer was given for site {site.name!r}")
     for layer in wanted:

@@ -6,6 +6,7 @@ to this process, which alone writes.
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from mambascope.runner.stop import Stop
 from mambascope.runner.units import Done, Unit
 from mambascope.runner.worker import Worker
 
+SECONDS_TO_CONNECT = 10.0
 OBJECT_STORE = 128 * 2**20  # bytes on this machine; what passes through it is small
 
 
@@ -84,6 +86,8 @@ class RayExecutor(Executor):
             "object_store_memory": OBJECT_STORE,
             "include_dashboard": False,
         }
+        if self._address is not None:
+            _check_reachable(self._address)
         logging.getLogger("ray").setLevel(logging.ERROR)
         options: dict[str, Any] = own if self._address is None else {"address": self._address}
         try:
@@ -92,3 +96,14 @@ class RayExecutor(Executor):
             where = f"at {self._address}" if self._address else "on this machine"
             raise ConfigError(f"cannot start on Ray {where}: {error}") from error
         self._started = True
+
+
+def _check_reachable(address: str) -> None:
+    """ConfigError if nothing listens at HOST:PORT, where Ray would go on trying without an end; "auto" Ray finds itself."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot reach a Ray cluster at {address}: {error}") from error

@@ -65,16 +65,15 @@ class Processes(Executor):
             self._pool = None
 
     def _submit(self, unit: Unit) -> "Future[Done]":
-        if self._pool is not None:
-            return self._pool.submit(_do, unit)
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(
-            self._workers, mp_context=spawn, initializer=_begin, initargs=(self._worker,)
-        )
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=spawn, initializer=_begin, initargs=(self._worker,)
+            )
         before = set(multiprocessing.active_children())
         with _interrupts_held_back():
-            future = self._pool.submit(_do, unit)  # the first one starts all processes
-        self._own = set(multiprocessing.active_children()) - before
+            future = self._pool.submit(_do, unit)  # starts a process if none is idle
+        self._own |= set(multiprocessing.active_children()) - before
         return future
 
 

@@ -1,0 +1,67 @@
+"""What a caller without a type checker can get wrong is one clear sentence; the tests' own type checks are stepped around."""
+
+import pytest
+import torch
+
+import mambascope as ms
+from mambascope.errors import ConfigError, PromptError, SiteError
+from mambascope.interventions.prompt import read_prompt
+from mambascope.models.config import Mamba1Config
+from mambascope.models.language_model import LanguageModel
+from mambascope.models.prompts import _rows
+from mambascope.sites.site import resolve_layers
+from mambascope.training.init import initialise
+
+
+@pytest.fixture(scope="module")
+def model():
+    sizes = {"n_layers": 2, "d_model": 16, "d_inner": 32, "dt_rank": 1, "vocab_size": 8}
+    model = LanguageModel(Mamba1Config(**sizes))
+    initialise(model, 0)
+    return model
+
+
+def bare(function):
+    """The function below its run-time type checks."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+@pytest.mark.parametrize("prompt", [None, 3, 1.5, [None], [["a"]], [[1.5]], {"a": 1}])
+def test_what_is_no_prompt(prompt):
+    rows = bare(_rows)
+    with pytest.raises(PromptError, match="a prompt is a text, a list of texts"):
+        rows(prompt, None)
+
+
+@pytest.mark.parametrize("positions", [[1.5], slice(0, 2), [[0], ["a"]], 2.5, "01"])
+def test_what_are_no_positions(positions):
+    edit = object.__new__(ms.Edit)
+    for name, value in {"site": "u", "positions": positions, "rows": None}.items():
+        object.__setattr__(edit, name, value)
+    with pytest.raises(SiteError, match="positions must be a whole number"):
+        bare(ms.Edit.places)(edit, torch.tensor([3, 3]).numpy())
+
+
+@pytest.mark.parametrize("layers", ["3", 1.5, [0.5], slice(0, 1)])
+def test_what_are_no_layers(layers, model):
+    with pytest.raises(SiteError, match="layers of site 'u' must be a whole number or a list"):
+        bare(resolve_layers)(model.sites["u"], layers, 2)
+
+
+@pytest.mark.parametrize("edits", [ms.Edit(site="u", op="zero"), ["zero"], [None]])
+def test_what_are_no_edits(edits, model):
+    with pytest.raises(SiteError, match="edits must be a list of Edit"):
+        bare(LanguageModel.run)(model, [1, 2], edits=edits)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "3"])
+def test_what_is_no_number_of_tokens(count, model):
+    with pytest.raises(ConfigError, match="max_new_tokens must be 1 or more"):
+        bare(LanguageModel.generate)(model, [1, 2], max_new_tokens=count)
+
+
+def test_what_is_no_subject(model):
+    with pytest.raises(PromptError, match="a text or a slice of positions, not a NoneType"):
+        bare(read_prompt)(model, [1, 2], None)
