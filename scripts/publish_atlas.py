@@ -17,6 +17,7 @@ from mambascope.data.facts import bundled_facts
 from mambascope.data.recall import (
     RecallQuestion,
     commonest_answer_share,
+    naming_any_share,
     passage_questions,
     seen_questions,
     unseen_questions,
@@ -57,7 +58,10 @@ def measure(model: LanguageModel) -> dict[str, object]:
     for hops in (1, 2):
         for group in GROUPS:
             questions = passage_questions(group, hops, count=PASSAGES)
-            figures[f"passages_{group}_hops_{hops}"] = shares(recall_of(model, questions))
+            figures[f"passages_{group}_hops_{hops}"] = {
+                **shares(recall_of(model, questions)),
+                "naming_any": round(naming_any_share(group, hops, count=PASSAGES), 4),
+            }
     relations = np.array([q.group for q in unseen])
     figures["unseen_by_relation"] = {
         str(r): round(float(recalled.exact[relations == r].mean()), 3) for r in np.unique(relations)
@@ -88,7 +92,8 @@ def share(hits: np.ndarray) -> list[float]:
 def model_card(name: str, figures: dict) -> str:
     """The README of the model."""
     config = read_train_config(Path("configs") / f"{name}.yaml")
-    rows = "\n".join(_row(label, figures[key]) for label, key in _table())
+    blind = figures["commonest_answer"]
+    rows = "\n".join(_row(label, figures[key], blind) for label, key in _table())
     relations = "\n".join(
         f"| {r} | {100 * x:.1f} % |" for r, x in figures["unseen_by_relation"].items()
     )
@@ -102,13 +107,13 @@ facts: some of its training facts are out of date or simplified.
 Made by `mambascope train --config configs/{name}.yaml` ({config.steps:,} steps of about {config.tokens_per_batch:,} tokens)
 and `python scripts/publish_atlas.py`, which measured the figures below on these files. Weights: float16.
 
-| asked | n | first token | whole answer (95 % interval) |
-|---|---|---|---|
+| asked | n | first token | whole answer (95 % interval) | without reading |
+|---|---|---|---|---|
 {rows}
 
-Always giving the relation's commonest answer would get {100 * figures["commonest_answer"]:.1f} % of the facts. "Unseen" is a
-phrasing that training never showed for that fact. Passages are about invented people whose names,
-given and family name together, never occur in training.
+"Without reading" is what always giving the relation's commonest answer would get, or naming any answer of the right kind
+from the passage: where two steps are asked of two statements, there is only one. "Unseen" is a phrasing that training never
+showed for that fact. Passages are about invented people whose names, given and family name together, never occur in training.
 
 Whole answers on unseen phrasings by relation:
 
@@ -129,11 +134,12 @@ def _table() -> list[tuple[str, str]]:
     return rows
 
 
-def _row(label: str, figure: dict) -> str:
+def _row(label: str, figure: dict, blind: float) -> str:
     exact, low, high = (100 * x for x in figure["exact"])
     first = 100 * figure["first_token"][0]
     return (
-        f"| {label} | {figure['n']:,} | {first:.1f} % | {exact:.1f} % ({low:.1f} to {high:.1f}) |"
+        f"| {label} | {figure['n']:,} | {first:.1f} % | {exact:.1f} % ({low:.1f} to {high:.1f}) "
+        f"| {100 * figure.get('naming_any', blind):.1f} % |"
     )
 
 

@@ -5,11 +5,12 @@ import pytest
 
 from mambascope.data.corpus import training_strings
 from mambascope.data.facts import Fact, bundled_facts, held_out_phrasing, prompts
-from mambascope.data.invented import training_names
+from mambascope.data.invented import KINDS, training_names
 from mambascope.data.recall import (
     STATEMENT_GROUPS,
     commonest_answer_share,
     commonest_answers,
+    naming_any_share,
     passage_questions,
     seen_questions,
     unseen_questions,
@@ -75,3 +76,19 @@ def test_the_commonest_answer_by_hand():
 
 def test_guessing_the_commonest_answer_gets_a_small_share_of_the_table():
     assert 0.05 < commonest_answer_share() < 0.2
+
+
+@pytest.mark.parametrize("group", STATEMENT_GROUPS)
+def test_the_share_of_naming_any_answer_is_counted_on_the_passages_that_are_asked(group):
+    shares = []
+    for question in passage_questions(group, 2, count=60):
+        said = question.prompt.removeprefix("Passage: ").split(" Question:")[0]
+        ends = [statement.split()[-1] for statement in said.removesuffix(".").split(". ")]
+        (kind,) = (kind for kind in KINDS if question.answer in kind.answers)
+        shares.append(1 / sum(end in kind.answers for end in ends))
+    assert naming_any_share(group, 2, count=60) == pytest.approx(sum(shares) / len(shares))
+
+
+def test_two_steps_over_two_statements_leave_one_answer_to_name():
+    assert naming_any_share("2", 2) == 1
+    assert naming_any_share("10-12") < naming_any_share("5-7") < naming_any_share("2") < 1

@@ -16,7 +16,7 @@ from mambascope.data.facts import (
     seen_phrasings,
 )
 from mambascope.data.invented import held_out_names, stable_number
-from mambascope.data.passages import make_passage
+from mambascope.data.passages import make_claims, make_passage, questions_of
 
 STATEMENT_GROUPS = {"2": (2, 2), "5-7": (5, 7), "10-12": (10, 12)}
 PASSAGE_SEED = "evaluation"
@@ -61,14 +61,29 @@ def unseen_questions() -> list[RecallQuestion]:
 
 def passage_questions(group: str, hops: int = 1, count: int = 200) -> list[RecallQuestion]:
     """Questions on passages about held-out names, with as many statements as the group says."""
-    fewest, most = STATEMENT_GROUPS[group]
     questions = []
-    for i in range(count):
-        rng = Random(f"{PASSAGE_SEED}/{group}/{hops}/{i}")
-        passage = make_passage(rng, rng.randint(fewest, most), hops, names=held_out_names())
+    for rng, n in _drawn(group, hops, count):
+        passage = make_passage(rng, n, hops, names=held_out_names())
         asked = passage.questions[0]
         questions.append(RecallQuestion(passage.prompt(asked), asked.answer, f"{group}/{hops}"))
     return questions
+
+
+def naming_any_share(group: str, hops: int = 1, count: int = 200) -> float:
+    """The share of these questions that naming any answer of the right kind from the passage would get."""
+    shares = []
+    for rng, n in _drawn(group, hops, count):
+        claims = make_claims(rng, n, hops, held_out_names())
+        right = claims[questions_of(rng, claims, hops)[0].position].kind
+        shares.append(1 / sum(claim.kind == right for claim in claims))
+    return sum(shares) / len(shares)
+
+
+def _drawn(group: str, hops: int, count: int) -> Iterator[tuple[Random, int]]:
+    """For each question its random numbers and how many statements its passage has."""
+    for i in range(count):
+        rng = Random(f"{PASSAGE_SEED}/{group}/{hops}/{i}")
+        yield rng, rng.randint(*STATEMENT_GROUPS[group])
 
 
 def commonest_answers(facts: Iterable[Fact] | None = None) -> dict[str, tuple[str, float]]:

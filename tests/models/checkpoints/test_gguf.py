@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mambascope import trace
 from mambascope.errors import CheckpointError
 from mambascope.models.load import load
 from tests.models.checkpoints.small import (
@@ -134,3 +135,8 @@ def test_a_real_model_knows_the_capital_of_france_as_transformers_does():
     with torch.no_grad():
         expected = theirs.eval()(torch.tensor(run.ids)).logits[0, -1]
     torch.testing.assert_close(run.logits[0], expected, atol=2e-4, rtol=1e-4)
+    traced = trace(model, "The capital of France is", subject="France", samples=3)
+    assert traced.attrs["clean_score"] == pytest.approx(0.7725, abs=2e-3)
+    assert traced.attrs["corrupted_score"] < 0.1
+    last = traced["score"].isel(layer=-1, position=-1)
+    assert last == pytest.approx(traced.attrs["clean_score"], abs=1e-3)
