@@ -98,7 +98,7 @@ def test_show_prints_the_effects_and_draws_the_figures(swept: Path, capsys):
     (row,) = [line.split() for line in lines if line.startswith("last ")]
     assert row[1] == str(int(effects["n"][0]))
     assert row[2] == f"{float(effects['effect'].mean()):.3f}"
-    assert row[3] == str(int(effects["layer"][int(effects["effect"].argmax())]))
+    assert row[3] == str(int(effects["layer"][int(effects["effect"].values.argmax())]))
     assert row[4] == f"{float(effects['effect'].max()):.3f}"
     figures = sorted((swept / "figures").iterdir())
     assert [path.suffix for path in figures].count(".png") == 2

@@ -1,5 +1,6 @@
 """Any executor and any number of workers give the same bits; what an executor cannot do is an error."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -87,6 +88,16 @@ def test_without_ray_the_extra_is_named(model: Path, facts: Path, monkeypatch):
         ConfigError, match=r"needs the extra `ray`: pip install 'mambascope\[ray\]'"
     ):
         make_executor("ray", worker, None, None)
+
+
+def test_an_address_where_nothing_listens_is_an_error(model: Path, facts: Path, tmp_path: Path):
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "host:port"):
+        with pytest.raises(ConfigError, match=f"cannot reach a Ray cluster at {address}"):
+            sweep(config_of(model, facts), tmp_path / "out", executor="ray", address=address)
 
 
 @pytest.mark.parametrize(
