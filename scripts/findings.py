@@ -29,10 +29,9 @@ from mambascope.plots.effect_files import png
 from mambascope.plots.effect_heatmap import effect_heatmap
 from mambascope.plots.effect_lines import effect_lines
 
-PART = 1000  # facts of the sweeps that come beside the main one
+PART = 300  # facts of the sweeps that come beside the main one
 ROLES = ("subject_last", "last")
-MAMBA = ("resid_post", "mixer_out", "state", "conv_carry")
-TRANSFORMER = ("resid_post", "mixer_out", "mlp_out")
+SITES = {"mamba": ("mixer_out", "state", "conv_carry"), "transformer": ("mixer_out", "mlp_out")}
 ROUTES = {"mamba": ("scan", "conv", "gate", "mixer"), "transformer": ("mixer", "mlp_out")}
 
 
@@ -49,10 +48,12 @@ class Study:
     @property
     def sweeps(self) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
-        part = ["--site", "resid_post", "--limit", str(self.limit)]
+        limit = ["--limit", str(self.limit)]
+        part = ["--site", "resid_post", *limit]
         return {
-            self.name: ["--site", *(MAMBA if self.kind == "mamba" else TRANSFORMER)],
+            self.name: ["--site", "resid_post"],
             f"{self.name}-whole": part,
+            f"{self.name}-sites": ["--site", *SITES[self.kind], *limit],
             f"{self.name}-corrupt": [*part, "--direction", "corrupt"],
             f"{self.name}-swap": [*part, "--corruption", "swap"],
             **{f"{self.name}-without-{r}": [*part, "--sever", r] for r in ROUTES[self.kind]},
@@ -110,8 +111,10 @@ def tables(study: Study, runs: Path) -> Iterator[str]:
         f"{n:,} known facts; mean probability of the answer {float(clean.mean()):.3f} clean, "
         f"{float(corrupted.mean()):.3f} corrupted.\n"
     )
-    yield from by_layer(mean_effect(whole.sel(site=["resid_post"])))
+    yield from by_layer(mean_effect(whole))
     yield from peaks(random_control(whole, roles=ROLES))
+    yield f"\nInside the layers, {study.limit} facts:\n"
+    yield from peaks(random_control(ms.open_results(runs / f"{study.name}-sites"), roles=ROLES))
     severed = {r: ms.open_results(runs / f"{study.name}-without-{r}") for r in ROUTES[study.kind]}
     yield from shares(route_share(ms.open_results(runs / f"{study.name}-whole"), severed))
     for name, words in (("corrupt", "corrupting"), ("swap", "another subject swapped in")):
@@ -161,7 +164,7 @@ def differences(runs: Path) -> Iterator[str]:
     """The residual's effect in each pair of atlas models on the facts that both know, where they differ most."""
     yield "| models | role | n | layer | difference (95 %) | q |"
     yield "|---|---|---|---|---|---|"
-    opened = {s.name: ms.open_results(runs / s.name).sel(site=["resid_post"]) for s in ATLAS}
+    opened = {s.name: ms.open_results(runs / s.name) for s in ATLAS}
     names = list(opened)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
@@ -182,8 +185,8 @@ def figures(studies: list[Study], runs: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "findings-resid.png").write_bytes(png(effect_heatmap(*resid), 110))
     for study in studies:
-        sites = MAMBA[2:] if study.kind == "mamba" else TRANSFORMER[1:]
-        panels = [effects[study.name].sel(site=site) for site in sites]
+        inside = mean_effect(ms.open_results(runs / f"{study.name}-sites"))
+        panels = [inside.sel(site=site) for site in SITES[study.kind]]
         path = folder / f"findings-{study.name}-routes.png"
         path.write_bytes(png(effect_heatmap(*panels), 110))
         path = folder / f"findings-{study.name}-lines.png"
