@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     except ValidationError as error:
         return _failed(_wrong_option(error))
     except KeyboardInterrupt as interrupt:
-        print(f"mambascope: {interrupt or 'interrupted'}", file=sys.stderr)
+        print(f"mambascope: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output is gone (`mambascope ... | head`): nothing is wrong, and Python must not write more.
