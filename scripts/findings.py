@@ -1,9 +1,10 @@
 """The sweeps behind docs/findings.md, and its tables and figures.
 
-    python scripts/findings.py runs [--workers 2] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
+    python scripts/findings.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
 
 Runs every sweep into a folder of its own under `runs` (one that is finished costs nothing, one that was interrupted goes on),
-then prints the tables in Markdown and draws the figures. With ROME's known facts and a SmolLM2-135M in GGUF, that model is
+then prints the tables in Markdown and draws the figures. The residual is traced over all known facts, or over `--limit` of them.
+With ROME's known facts and a SmolLM2-135M in GGUF, that model is
 traced too.
 """
 
@@ -12,7 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,21 +44,27 @@ class Study:
     model: str
     facts: str
     kind: str
-    limit: int = PART
+    most: int | None = None
 
     @property
     def sweeps(self) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
-        limit = ["--limit", str(self.limit)]
+        whole = [] if self.most is None else ["--limit", str(self.most)]
+        limit = ["--limit", str(self.part)]
         part = ["--site", "resid_post", *limit]
         return {
-            self.name: ["--site", "resid_post"],
+            self.name: ["--site", "resid_post", *whole],
             f"{self.name}-whole": part,
             f"{self.name}-sites": ["--site", *SITES[self.kind], *limit],
             f"{self.name}-corrupt": [*part, "--direction", "corrupt"],
             f"{self.name}-swap": [*part, "--corruption", "swap"],
             **{f"{self.name}-without-{r}": [*part, "--sever", r] for r in ROUTES[self.kind]},
         }
+
+    @property
+    def part(self) -> int:
+        """How many facts the sweeps beside the main one have."""
+        return PART if self.most is None else min(PART, self.most)
 
     def command(self, options: list[str]) -> list[str]:
         """The arguments of `mambascope` for one sweep."""
@@ -77,14 +84,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--limit", type=int)
     parser.add_argument("--known-1000", type=Path)
     parser.add_argument("--smollm2", type=Path)
     parser.add_argument("--figures", type=Path)
     chosen = parser.parse_args()
-    studies = list(ATLAS)
+    studies = [replace(study, most=chosen.limit) for study in ATLAS]
     if chosen.smollm2 and chosen.known_1000:
         facts, model = str(chosen.known_1000), str(chosen.smollm2)
-        studies.append(Study("smollm2", model, facts, "transformer"))
+        studies.append(Study("smollm2", model, facts, "transformer", chosen.limit))
     for study in studies:
         for name, options in study.sweeps.items():
             run([*study.command(options), "--out", str(chosen.runs / name)], chosen.workers)
@@ -113,7 +121,7 @@ def tables(study: Study, runs: Path) -> Iterator[str]:
     )
     yield from by_layer(mean_effect(whole))
     yield from peaks(random_control(whole, roles=ROLES))
-    yield f"\nInside the layers, {study.limit} facts:\n"
+    yield f"\nInside the layers, {study.part} facts:\n"
     yield from peaks(random_control(ms.open_results(runs / f"{study.name}-sites"), roles=ROLES))
     severed = {r: ms.open_results(runs / f"{study.name}-without-{r}") for r in ROUTES[study.kind]}
     yield from shares(route_share(ms.open_results(runs / f"{study.name}-whole"), severed))
