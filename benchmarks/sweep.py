@@ -61,11 +61,11 @@ class Case:
 
 
 CASES = (
-    Case("atlas-mamba1", 12, 64, (1, 4, 16), 3),
+    Case("atlas-mamba1", 10, 64, (1, 4, 16), 3),
     Case(LARGE, LAYERS, 8, (1, 4), 1),
 )
 QUICK = (
-    Case("atlas-mamba1", 12, 8, (1, 4), 1),
+    Case("atlas-mamba1", 10, 8, (1, 4), 1),
     Case(LARGE, LAYERS // 8, 4, (1, 2), 1),
 )
 

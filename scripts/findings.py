@@ -1,4 +1,4 @@
-"""The sweeps behind docs/findings.md, and its tables and figures.
+"""The sweeps behind findings about the bundled models, with their tables and figures.
 
     python scripts/findings.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
 
