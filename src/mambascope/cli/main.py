@@ -19,6 +19,7 @@ from mambascope.cli.sweep import Sweep
 from mambascope.cli.trace import Trace
 from mambascope.cli.train import Train
 from mambascope.errors import MambascopeError
+from mambascope.options import wrong_option
 
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
@@ -46,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     except MambascopeError as error:
         return _failed(str(error))
     except ValidationError as error:
-        return _failed(_wrong_option(error))
+        return _failed(wrong_option(error, "--"))
     except KeyboardInterrupt as interrupt:
         print(f"mambascope: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
@@ -70,13 +71,6 @@ def parse(arguments: Sequence[str]) -> Trace | Sweep | Show | Models | Train:
 def _failed(message: str) -> int:
     print(f"mambascope: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-def _wrong_option(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if not first["loc"]:  # options that do not go together
-        return first["msg"].removeprefix("Value error, ")
-    return f"--{first['loc'][0]}: {first['msg']}, but {first['input']!r} was given"
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

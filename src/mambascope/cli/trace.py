@@ -1,8 +1,6 @@
 """`mambascope trace`: where in the model does restoring one site bring the answer back?"""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +55,9 @@ class Trace:
             print(f"wrote {path}")
 
     def _trace(self) -> "xr.Dataset":
-        with _progress(f"loading {self.model}") as advance:
+        from mambascope.progress import ProgressBar
+
+        with ProgressBar(f"loading {self.model}") as bar:
             from mambascope.methods.tracing.run import trace
             from mambascope.models.load import load
 
@@ -66,7 +66,7 @@ class Trace:
                 self.prompt,
                 subject=self.subject,
                 answer=self.answer,
-                progress=advance,
+                progress=bar.follow("tracing cells"),
                 **self.options.model_dump(),
             )
 
@@ -84,29 +84,3 @@ class Trace:
             name = f"trace-{part.attrs['site']}" if len(parts) > 1 else "trace"
             figures |= {f"{name}.png": trace_png(part), f"{name}.html": trace_html(part).encode()}
         return save(result, self.out, figures)
-
-
-@contextmanager
-def _progress(first: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal; gives the function that moves it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    hidden = not console.is_terminal
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
-    ) as bar:
-        task = bar.add_task(first, total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, description="tracing cells", completed=done, total=total)
-
-        yield advance

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control
 
-from mambascope.errors import ConfigError
+from mambascope.options import checked
 
 CHUNK = 1 << 22  # numbers drawn at a time
 
@@ -61,12 +61,7 @@ class Summary:
 
 def statistics_config(**options: Any) -> StatisticsConfig:
     """The checked options; ConfigError says which one is wrong."""
-    try:
-        return StatisticsConfig(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{name}: {first['msg']}, but {first['input']!r} was given") from error
+    return checked(StatisticsConfig, **options)
 
 
 def summarise(values: np.ndarray, config: StatisticsConfig) -> Summary:

@@ -13,6 +13,7 @@ from typing import Any
 from mambascope.data.fact_prompt import FactPrompt
 from mambascope.data.fact_sets import FactSet, read_facts
 from mambascope.errors import OutputError
+from mambascope.progress import ProgressBar
 from mambascope.runner.config import SweepConfig
 from mambascope.runner.executors import Executor, make_executor
 from mambascope.runner.folder import SweepFolder, claimed
@@ -26,6 +27,7 @@ from mambascope.runner.worker import Worker
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
 SHOWN = 3
+SECONDS = 600.0  # batches are few and slow, so the speed is averaged over many of them
 
 
 def sweep(
@@ -54,8 +56,9 @@ def sweep(
         if folder.finished:
             clear(folder)
         else:
-            with chosen, SweepProgress() as progress:
-                asked = _Run(folder, chosen, stop, progress).all(facts.facts, config)
+            with chosen, ProgressBar("reading facts", estimate=SECONDS) as bar:
+                run = _Run(folder, chosen, stop, SweepProgress(bar))
+                asked = run.all(facts.facts, config)
             finish(folder, whose, facts.facts, asked)
     return folder.path
 

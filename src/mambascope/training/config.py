@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mambascope.data.corpus import Phase
 from mambascope.errors import ConfigError
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
+from mambascope.options import wrong_option
 
 AnyModelConfig = Annotated[
     Mamba1Config | Mamba2Config | TransformerConfig, Field(discriminator="architecture")
@@ -58,8 +59,6 @@ def read_train_config(path: Path) -> TrainConfig:
     if not isinstance(given, dict):
         raise ConfigError(f"{path} must hold a mapping of options, not {type(given).__name__}")
     try:
-        return TrainConfig(**given)
+        return TrainConfig.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {wrong_option(error)}") from error

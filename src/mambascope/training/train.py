@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
 from torch.optim import AdamW
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
@@ -26,6 +25,7 @@ from mambascope.data.recall import (
 from mambascope.data.tokenizer import load_tokenizer
 from mambascope.errors import ConfigError, OutputError
 from mambascope.models.language_model import LanguageModel
+from mambascope.progress import ProgressBar
 from mambascope.results.folder import write_files
 from mambascope.sites import Segments
 from mambascope.training.checkpoint import latest_checkpoint, save_checkpoint
@@ -86,7 +86,8 @@ class Trainer:
     def run(self) -> Path:
         """Train to the last step and save the model."""
         first = self._resume()
-        with TrainingProgress(Console(stderr=True), self.config.steps, first) as progress:
+        with ProgressBar("training", kept=True) as bar:
+            progress = TrainingProgress(bar, self.config.steps, first)
             for step in range(first, self.config.steps):
                 started = time.perf_counter()
                 loss, tokens = self._step(step)

@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 import xarray as xr
-from pydantic import ValidationError
 from torch import Tensor
 
-from mambascope.errors import ConfigError
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
 from mambascope.methods.tracing.grid import traced
@@ -23,6 +21,7 @@ from mambascope.methods.tracing.question import ask
 from mambascope.methods.tracing.worlds import check_sites
 from mambascope.models.checkpoints.hash import weights_hash
 from mambascope.models.language_model import LanguageModel
+from mambascope.options import checked
 from mambascope.results.manifest import versions
 
 DEFAULT = TracingConfig()
@@ -86,14 +85,7 @@ def trace(
 
 def tracing_config(**options: Any) -> TracingConfig:
     """The checked options; ConfigError says which one is wrong."""
-    try:
-        return TracingConfig(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if not name:
-            raise ConfigError(first["msg"].removeprefix("Value error, ")) from error
-        raise ConfigError(f"{name}: {first['msg']}, but {first['input']!r} was given") from error
+    return checked(TracingConfig, **options)
 
 
 def origin_of(model: LanguageModel) -> dict[str, object]:

@@ -18,6 +18,7 @@ from mambascope.models.checkpoints.format import DiskConfig, DiskFormat, Step, s
 from mambascope.models.checkpoints.tensors import TensorSource
 from mambascope.models.config import ModelConfig
 from mambascope.models.language_model import LanguageModel
+from mambascope.options import wrong_option
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ def translate(disk: DiskConfig) -> tuple[DiskFormat, ModelConfig]:
     try:
         return layout, layout.config_from_disk(disk)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "sizes"
-        reason = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        reason = wrong_option(error)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise CheckpointError(f"config.json does not describe a {layout.name} model ({reason})")
