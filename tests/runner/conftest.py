@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.small import save_facts, save_model
+from tests.runner.small import FEW, MANY, command, finish, save_facts, save_model
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +17,17 @@ def model(tmp_path_factory) -> Path:
 def facts(tmp_path_factory) -> Path:
     """A file of 24 facts, and one that must fail."""
     return save_facts(tmp_path_factory.mktemp("facts") / "facts.jsonl")
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory) -> Path:
+    """A file of so many facts that a sweep over them can be killed or interrupted often."""
+    return save_facts(tmp_path_factory.mktemp("many") / "facts.jsonl", MANY)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(model: Path, many: Path, tmp_path_factory) -> Path:
+    """The sweep over these facts in small batches, run once from beginning to end."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "out"
+    finish(command(model, many, out, batch=FEW))
+    return out

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 
 from mambascope.runner.config import SweepConfig
 
+MANY, FEW = 240, 2  # facts of a sweep that is to be interrupted, and how many of them are a batch
+PATIENCE = 600.0
 PLACES = ("France", "Peru", "New Zealand", "Chad", "Sierra Leone", "Italy", "Burkina Faso", "Japan")
 PROMPTS = ("{} lies in", "The capital of {} is", "As everybody knows, people in {} speak")
 
@@ -97,3 +101,15 @@ def same(first: Path, second: Path) -> bool:
 def traced_shards(out: Path) -> int:
     """How many batches are done so far."""
     return sum(1 for _ in (out / "traced").glob("*.parquet"))
+
+
+def torn(out: Path) -> list[Path]:
+    """The temporary files of writes that were interrupted."""
+    return [path for path in out.rglob(".*.*") if path.is_file()]
+
+
+def until(running: subprocess.Popen, ready: Callable[[], bool]) -> None:
+    """Wait until it is so, or the process has ended by itself."""
+    end = time.monotonic() + PATIENCE
+    while not ready() and running.poll() is None and time.monotonic() < end:
+        time.sleep(0.0005)

@@ -13,8 +13,16 @@ from mambascope.runner.executors.base import workers_die
 from mambascope.runner.steady import linear_choice, steady
 from mambascope.runner.sweep import sweep
 from mambascope.runner.worker import Worker
-from tests.runner.small import command, config_of, finish, same, save_facts, start, traced_shards
-from tests.runner.test_kill import until
+from tests.runner.small import (
+    command,
+    config_of,
+    finish,
+    same,
+    save_facts,
+    start,
+    traced_shards,
+    until,
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,50 +4,31 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.runner.small import command, finish, same, save_facts, start, tables, traced_shards
+from tests.runner.small import (
+    FEW,
+    MANY,
+    command,
+    finish,
+    same,
+    start,
+    tables,
+    torn,
+    traced_shards,
+    until,
+)
 
 KILLS = 22
-BATCH = 2
-FACTS = 240
-PATIENCE = 600.0
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory) -> Path:
-    """A file of so many facts that a sweep over them can be killed often."""
-    return save_facts(tmp_path_factory.mktemp("many") / "facts.jsonl", FACTS)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(model: Path, many: Path, tmp_path_factory) -> Path:
-    """The same sweep, run once from beginning to end."""
-    out = tmp_path_factory.mktemp("uninterrupted") / "out"
-    finish(command(model, many, out, batch=BATCH))
-    return out
 
 
 def state(out: Path) -> dict[str, int]:
     """Every finished shard and when it was written."""
     files = out.glob("*/*.parquet")
     return {path.name: path.stat().st_mtime_ns for path in files if path.name[0] != "."}
-
-
-def torn(out: Path) -> list[Path]:
-    """The temporary files of writes that were interrupted."""
-    return [path for path in out.rglob(".*.*") if path.is_file()]
-
-
-def until(running: subprocess.Popen, ready: Callable[[], bool]) -> None:
-    """Wait until it is so, or the process has ended by itself."""
-    end = time.monotonic() + PATIENCE
-    while not ready() and running.poll() is None and time.monotonic() < end:
-        time.sleep(0.0005)
 
 
 def kill_somewhere(running: subprocess.Popen, out: Path, dice: random.Random) -> None:
@@ -74,7 +55,7 @@ def test_a_sweep_killed_over_and_over_ends_as_one_that_never_was(
     out, dice = tmp_path / "out", random.Random(0)
     kills = interrupted_writes = 0
     while kills < KILLS:
-        running = start(command(model, many, out, batch=BATCH))
+        running = start(command(model, many, out, batch=FEW))
         before = state(out)
         kill_somewhere(running, out, dice)
         assert running.returncode == -signal.SIGKILL, "it finished before it could be killed"
@@ -82,16 +63,16 @@ def test_a_sweep_killed_over_and_over_ends_as_one_that_never_was(
         interrupted_writes += bool(torn(out))
         after = state(out)
         assert before.items() <= after.items(), "a finished batch was lost or done again"
-    assert 0 < traced_shards(out) < FACTS / BATCH
+    assert 0 < traced_shards(out) < MANY / FEW
     if not torn(out):  # at least once for certain: what a write leaves that is killed half-way
         shard = next((out / "traced").glob("*.parquet"))
         half = shard.read_bytes()[: shard.stat().st_size // 2]
         (out / "traced" / f".{shard.name}.half").write_bytes(half)
-    finish(command(model, many, out, batch=BATCH))
+    finish(command(model, many, out, batch=FEW))
     assert same(out, uninterrupted)
     assert not torn(out)
     ids = tables(out)[1]["fact_id"].to_pylist()
-    assert len(ids) == len(set(ids)) == FACTS + 1
+    assert len(ids) == len(set(ids)) == MANY + 1
     print(f"killed {kills} times, {interrupted_writes} of them during a write")
 
 
@@ -100,14 +81,14 @@ def test_killed_with_two_workers_it_leaves_no_process_and_goes_on(
     uninterrupted: Path, model: Path, many: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    running = start(command(model, many, out, "--workers", "2", batch=BATCH))
+    running = start(command(model, many, out, "--workers", "2", batch=FEW))
     until(running, lambda: traced_shards(out) >= 3)
     children = psutil.Process(running.pid).children(recursive=True)
     assert len(children) >= 2
     running.kill()
     running.communicate()
     assert not psutil.wait_procs(children, timeout=60)[1]
-    finish(command(model, many, out, "--workers", "2", batch=BATCH))
+    finish(command(model, many, out, "--workers", "2", batch=FEW))
     assert same(out, uninterrupted)
 
 
@@ -116,7 +97,7 @@ def test_a_worker_that_is_killed_is_replaced(
     uninterrupted: Path, model: Path, many: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    running = start(command(model, many, out, "--workers", "2", batch=BATCH))
+    running = start(command(model, many, out, "--workers", "2", batch=FEW))
     until(running, lambda: traced_shards(out) >= 3)
     workers = [
         child

@@ -6,24 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.small import command, finish, same, save_facts, start, traced_shards
-from tests.runner.test_kill import torn, until
-
-FACTS = 120
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory) -> Path:
-    """A file of so many facts that a sweep over them can be interrupted."""
-    return save_facts(tmp_path_factory.mktemp("many") / "facts.jsonl", FACTS)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(model: Path, many: Path, tmp_path_factory) -> Path:
-    """The same sweep, never interrupted."""
-    out = tmp_path_factory.mktemp("uninterrupted") / "out"
-    finish(command(model, many, out, batch=2))
-    return out
+from tests.runner.small import (
+    FEW,
+    MANY,
+    command,
+    finish,
+    same,
+    start,
+    torn,
+    traced_shards,
+    until,
+)
 
 
 @pytest.mark.slow
@@ -32,7 +25,7 @@ def test_what_is_in_flight_is_finished_and_the_same_command_goes_on(
     options: list[str], uninterrupted: Path, model: Path, many: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    again = command(model, many, out, *options, batch=2)
+    again = command(model, many, out, *options, batch=FEW)
     running = start(again)
     until(running, lambda: traced_shards(out) >= 3)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to every process of the command
@@ -40,12 +33,12 @@ def test_what_is_in_flight_is_finished_and_the_same_command_goes_on(
     assert running.returncode == 130, told
     assert "finishing what is in flight" in told
     done = traced_shards(out)
-    assert 3 <= done < FACTS / 2
-    assert f"stopped with {2 * done} of {FACTS} facts traced" in told
+    assert 3 <= done < MANY / FEW
+    assert f"stopped with {FEW * done} of {MANY} facts traced" in told
     assert "the same command goes on from there" in told
     assert "Traceback" not in told
     assert not torn(out)
-    assert finish(again).startswith(f"{FACTS} traced, 0 skipped, 1 failed\n")
+    assert finish(again).startswith(f"{MANY} traced, 0 skipped, 1 failed\n")
     assert same(out, uninterrupted)
 
 
@@ -55,7 +48,7 @@ def test_a_second_interruption_stops_at_once(
     options: list[str], model: Path, many: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    running = start(command(model, many, out, *options, batch=FACTS))
+    running = start(command(model, many, out, *options, batch=MANY))
     until(running, lambda: (out / "measured").is_dir())
     os.killpg(running.pid, signal.SIGINT)
     os.killpg(running.pid, signal.SIGINT)
