@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from mambascope.models.language_model import LanguageModel
     from mambascope.models.load import load
     from mambascope.runner.opening import open_results
-    from mambascope.sites import Edit, Site
+    from mambascope.sites import Cut, Edit, Site
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "Cut",
     "DataError",
     "Edit",
     "LanguageModel",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cut": "sites",
     "Edit": "sites",
     "LanguageModel": "models.language_model",
     "Site": "sites",

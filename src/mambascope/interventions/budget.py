@@ -80,18 +80,21 @@ def waves(
 ) -> list[range]:
     """The variants from `begin` on, in runs whose residuals and carries take half of the memory; one each at least."""
     found: list[range] = []
-    first, tokens = begin, 0
+    shadows: dict[tuple[object, ...], int]
+    first, tokens, shadows = begin, 0, {}
     slots = np.zeros((len(lengths), int(lengths.max(initial=0)) + 1), dtype=bool)
     for number in range(begin, len(plans)):
         rows, starts = _earliest(plans[number], lengths)
         more = int((lengths[rows] - starts).sum())
+        own = {cut.key: len(rows) for touch in plans[number] for cut in touch.cuts}
         count = int(slots.sum()) + int((~slots[rows, starts]).sum())
+        count += sum((shadows | own).values())
         taken = budget.token * (tokens + more) + budget.slot * count
         if number > first and taken > budget.memory // 2:
             found.append(range(first, number))
-            first, tokens = number, 0
+            first, tokens, shadows = number, 0, {}
             slots[:] = False
-        tokens += more
+        tokens, shadows = tokens + more, shadows | own
         slots[rows, starts] = True
     return [*found, range(first, len(plans))] if first < len(plans) else found
 

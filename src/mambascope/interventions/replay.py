@@ -21,10 +21,12 @@ from mambascope.errors import ModelError
 from mambascope.interventions.budget import Budget, waves
 from mambascope.interventions.metrics import Metric
 from mambascope.interventions.recorder import Recorder
+from mambascope.interventions.shadows import Shadows
 from mambascope.interventions.variants import BaseRun, Touch, Variant, touches
 from mambascope.models.language_model import LanguageModel
 from mambascope.models.protocol import Carry
-from mambascope.sites import Edit, Segments, Tap
+from mambascope.sites import Cut, Edit, Segments, Tap
+from mambascope.sites.positions import ranges
 from mambascope.sites.site import find_site, resolve_layers
 from mambascope.sites.tap import RecordRequest
 
@@ -166,9 +168,11 @@ class _Wave:
             here = self.at.get(layer, [])
             self._join([h for h in here if not self._begins_after(h)], resid, segments)
             keep, slots = self._starts(segments)
+            shadows = Shadows(self._cuts(here), self.active.rows, self.active.starts)
+            shadows.ask(tap.layer(layer), segments, self.lengths)
             resid, carry = block(resid, replace(segments, keep=keep), None, tap.layer(layer))
             self.recorder.take_base(layer, tap, segments, self.chosen)
-            self._advance(layer, carry, slots)
+            self._advance(layer, carry, slots, shadows, tap.layer(layer).kept_views)
             late = [h for h in here if self._begins_after(h)]
             self._join_after(layer, late, resid, segments)
         tap.recorded.clear()
@@ -218,12 +222,12 @@ class _Wave:
         old_sizes = self.lengths[old.rows] - old.starts
         old_offsets = np.cumsum(old_sizes) - old_sizes
         out = resid.new_empty(int(sizes.sum()), resid.shape[1])
-        into = _ranges(offsets, whole - starts)
+        into = ranges(offsets, whole - starts)
         out[torch.from_numpy(into).to(out.device)] = resid[
-            torch.from_numpy(_ranges(base.offsets[rows] + starts, whole - starts)).to(out.device)
+            torch.from_numpy(ranges(base.offsets[rows] + starts, whole - starts)).to(out.device)
         ]
-        kept = _ranges(offsets[:count] + (old.starts - starts[:count]), old_sizes)
-        from_old = torch.from_numpy(_ranges(old_offsets, old_sizes)).to(out.device)
+        kept = ranges(offsets[:count] + (old.starts - starts[:count]), old_sizes)
+        from_old = torch.from_numpy(ranges(old_offsets, old_sizes)).to(out.device)
         out[torch.from_numpy(kept).to(out.device)] = old.resid[from_old]
         return out
 
@@ -273,7 +277,25 @@ class _Wave:
         found[~from_nothing] = slots
         return keep.astype(np.int64), found
 
-    def _advance(self, layer: int, carry: Carry | None, slots: np.ndarray) -> None:
+    def _cuts(self, here: list[tuple[int, Touch]]) -> list[tuple[Cut, np.ndarray]]:
+        """The cuts of one layer, each with the active pairs whose variants make it."""
+        makers: dict[tuple[object, ...], tuple[Cut, list[int]]] = {}
+        for number, touch in here:
+            for cut in touch.cuts:
+                makers.setdefault(cut.key, (cut, []))[1].append(number)
+        variants = self.active.variants
+        return [
+            (cut, np.flatnonzero(np.isin(variants, numbers))) for cut, numbers in makers.values()
+        ]
+
+    def _advance(
+        self,
+        layer: int,
+        carry: Carry | None,
+        slots: np.ndarray,
+        shadows: Shadows,
+        kept: Sequence[Tensor],
+    ) -> None:
         """One block for all that is active, in chunks that fit the budget."""
         active, here = self.active, self.at.get(layer, [])
         block = self.model.blocks[layer]
@@ -289,6 +311,7 @@ class _Wave:
             tap = self.model.tap(segments, record=self.recorder.at(layer))
             self._place_base_edits(tap, layer)
             self._place_edits(tap, layer, here, active.variants[first:last])
+            shadows.place(tap.layer(layer), kept, segments, slice(first, last), self.lengths)
             own = slice(int(offsets[first]), int(offsets[last]))
             left, _ = block(active.resid[own], segments, carry, tap.layer(layer))
             # Taken before the residual is written over: `resid_pre` is recorded as a view of it.
@@ -362,10 +385,4 @@ class _Wave:
 
 def _suffix_tokens(offsets: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Packed indices of each prompt's tokens from its start on."""
-    return _ranges(offsets + starts, lengths - starts)
-
-
-def _ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """first[i], first[i] + 1, ..., `counts[i]` numbers each, all in one array."""
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(first, counts) + within
+    return ranges(offsets + starts, lengths - starts)

@@ -11,12 +11,14 @@ key/value head h // (H / G). Keys are remembered with their rotary turn, so goin
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mambascope.errors import SiteError
 from mambascope.models.attention_layout import Group, contexts_of, layout_of
 from mambascope.models.protocol import KeyValueCarry
-from mambascope.sites import Segments
+from mambascope.sites import LayerTap, Segments
+from mambascope.sites.views import View
 
 
 def remember(
@@ -84,17 +86,67 @@ def _attend_group(
 
 
 def attention_pattern(
-    q: Float[Tensor, "tokens H P"], memory: KeyValueCarry, segments: Segments
+    q: Float[Tensor, "tokens H P"],
+    memory: KeyValueCarry,
+    segments: Segments,
+    hidden: Bool[Tensor, "tokens H keys"] | None = None,
 ) -> Float[Tensor, "tokens H keys"]:
-    """Each query's weights over the keys, 0 where it cannot see; softmax in float32 for half precision."""
+    """Each query's weights over the keys, 0 where it cannot see; softmax in float32 for half precision.
+
+    hidden: weights that are 0 as well, the others growing in their place
+    """
     layout = layout_of(segments, q.device, grouped=False)
     (queries,), (keys,) = layout.queries.pad(q), layout.keys.pad(memory.keys)
     queries = queries.unflatten(2, (keys.shape[2], -1))
     scores = torch.einsum("nqgrp,nkgp->nqgrk", queries, keys) * q.shape[-1] ** -0.5
     scores = scores.masked_fill(~layout.groups[0].visible[:, :, None, None], float("-inf"))
+    if hidden is not None:
+        (mask,) = layout.queries.pad(hidden)
+        scores = scores.masked_fill(mask.unflatten(2, scores.shape[2:4]), float("-inf"))
     wide = torch.promote_types(q.dtype, torch.float32)
     pattern = scores.softmax(dim=-1, dtype=wide).to(q.dtype)
     return layout.queries.unpad([pattern.flatten(2, 3)])
+
+
+def cut_pattern(
+    q: Float[Tensor, "tokens H P"], memory: KeyValueCarry, segments: Segments, tap: LayerTap
+) -> Float[Tensor, "tokens H keys"]:
+    """The pattern with this layer's cuts made (see sites/cuts.py)."""
+    if not tap.views:
+        return attention_pattern(q, memory, segments)
+    heads, longest = q.shape[1], int((contexts_of(segments) + segments.lengths).max())
+    masks = {
+        mode: q.new_zeros((len(q), heads, longest), dtype=torch.bool) for mode in ("zero", "mask")
+    }
+    for view in tap.views:
+        _hide(masks[view.cut.mode], view, segments, tap)
+    hidden = masks["mask"] if masks["mask"].any() else None
+    pattern = attention_pattern(q, memory, segments, hidden)
+    return pattern.masked_fill(masks["zero"], 0.0)
+
+
+def _hide(
+    mask: Bool[Tensor, "tokens H keys"], view: View, segments: Segments, tap: LayerTap
+) -> None:
+    """Mark a view's sources for its targets, in the heads that are cut."""
+    jobs = np.searchsorted(view.segments, segments.segment_of[view.targets])
+    keys = mask.shape[2]
+    positions = segments.positions[view.targets]
+    seen = np.arange(keys) <= positions[:, None]
+    sources = np.zeros((len(jobs), keys), dtype=bool)
+    width = min(keys, view.sources.shape[1])
+    sources[:, :width] = view.sources[jobs, :width]
+    if view.cut.mode == "mask" and (bare := (seen <= sources).all(axis=1)).any():
+        raise SiteError(
+            f"the cut masks everything that the token at position {positions[bare][0]} attends to, so no softmax is "
+            "left; leave it a token to attend to, or use mode 'zero'"
+        )
+    assert tap.layer is not None
+    features = view.cut.features_at(tap.layer)
+    heads = torch.zeros(mask.shape[1], dtype=torch.bool)
+    heads[slice(None) if features is None else list(features)] = True
+    hidden = torch.from_numpy(sources & seen)[:, None, :] & heads[:, None]
+    mask[torch.from_numpy(view.targets).to(mask.device)] = hidden.to(mask.device)
 
 
 def weigh_values(

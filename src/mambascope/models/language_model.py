@@ -16,7 +16,7 @@ from mambascope.models.kernels import linear
 from mambascope.models.prompts import PromptLike, to_ids
 from mambascope.models.protocol import Carry
 from mambascope.models.run import ModelCarry, Run
-from mambascope.sites import Edit, Segments, Site, Tap, shared_sites
+from mambascope.sites import Cut, Edit, Segments, Site, Tap, shared_sites
 from mambascope.sites.site import find_site
 from mambascope.sites.tap import RecordRequest
 
@@ -121,9 +121,10 @@ class LanguageModel(nn.Module):
         segments: Segments,
         edits: Sequence[Edit] = (),
         record: Sequence[RecordRequest] = (),
+        cuts: Sequence[Cut] = (),
     ) -> Tap:
-        """Edits and records placed on these segments; SiteError for what does not fit this model."""
-        return Tap(self.sites, self.config.n_layers, segments, edits, record)
+        """Edits, cuts and records placed on these segments; SiteError for what does not fit this model."""
+        return Tap(self.sites, self.config.n_layers, segments, edits, record, cuts)
 
     # ---- what users call -------------------------------------------------------------------------
 
@@ -132,6 +133,7 @@ class LanguageModel(nn.Module):
         prompt: PromptLike,
         *,
         edits: Sequence[Edit] = (),
+        cuts: Sequence[Cut] = (),
         record: Sequence[RecordRequest] = (),
         logits: Logits = "all",
         carry: ModelCarry | None = None,
@@ -141,6 +143,7 @@ class LanguageModel(nn.Module):
 
         prompt: a text, texts, or token ids (a tensor, or lists of unequal length)
         edits:  made in the order given; a value with S rows runs a single prompt S times
+        cuts:   edges between tokens to remove
         record: sites to keep, "resid_post" or ("state", 3) or ("state", [3, 4])
         logits: "all" gives (B, T, V), "last" (B, V), "none" None
         carry:  go on from an earlier run's carry instead of from nothing; `keep_carry` returns the new one
@@ -152,9 +155,11 @@ class LanguageModel(nn.Module):
             raise ConfigError(f"logits must be 'all', 'last' or 'none', not {logits!r}")
         if isinstance(edits, Edit) or not all(isinstance(edit, Edit) for edit in edits):
             raise SiteError(f"edits must be a list of Edit, not {edits!r}")
+        if isinstance(cuts, Cut) or not all(isinstance(cut, Cut) for cut in cuts):
+            raise SiteError(f"cuts must be a list of Cut, not {cuts!r}")
         rows = self._expand(to_ids(prompt, self.tokenizer, self.config.vocab_size), edits)
         segments = self._segments(rows, carry, keep_carry)
-        tap = self.tap(segments, edits, record)
+        tap = self.tap(segments, edits, record, cuts)
         packed = torch.tensor([i for row in rows for i in row], device=self.device)
         found, kept = self(packed, segments, carry and carry.layers, tap, logits)
         tap.check_all_fired()

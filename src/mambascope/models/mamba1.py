@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mambascope.models.config import Mamba1Config
+from mambascope.models.cut_readout import ConvInput, Reread, cut_readout
 from mambascope.models.kernels import (
     ScanOutput,
     gate,
@@ -30,7 +31,7 @@ from mambascope.models.kernels import (
 )
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
-from mambascope.models.recurrence import convolve, run_scan
+from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -90,9 +91,17 @@ class Mamba1Mixer(nn.Module):
             u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D
         )
         y, state = run_scan(scan, carry and carry.state, segments, tap)
+        if tap.views:
+            entering = ConvInput(conv_in, carry and carry.conv, self.config.d_conv, self._reread)
+            y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
         gated = tap("gated", gate(tap("scan_out", y), z))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
+
+    def _reread(self, windows: Float[Tensor, "some K E"]) -> Reread:
+        """What tokens with these last inputs of the convolution give to the scan."""
+        u = convolved(windows, self.conv_weight, self.conv_bias)
+        return Reread(u, *self._dt_B_C(u))
 
     def _dt_B_C(
         self, u: Float[Tensor, "tokens E"]
@@ -105,7 +114,7 @@ class Mamba1Mixer(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class SelectiveRecurrence:
+class SelectiveRecurrence(ScanInputs):
     """The selective scan of one layer on given inputs (see models/recurrence.py)."""
 
     u: Float[Tensor, "tokens E"]
@@ -125,11 +134,11 @@ class SelectiveRecurrence:
         all_states: bool,
     ) -> ScanOutput:
         """Run over some tokens, or all."""
-        u, dt, B, C = self.u, self.dt, self.B, self.C
-        if tokens is not None:
-            u, dt, B, C = (x[torch.from_numpy(tokens).to(u.device)] for x in (u, dt, B, C))
+        it = self if tokens is None else self.taken(tokens)
         D = self.D if skip else None
-        return selective_scan(u, dt, self.A, B, C, D, state, segments, all_states=all_states)
+        return selective_scan(
+            it.u, it.dt, it.A, it.B, it.C, D, state, segments, all_states=all_states
+        )
 
     def write(self) -> Float[Tensor, "tokens E N"]:
         """dt B u."""

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mambascope.models.config import Mamba2Config
+from mambascope.models.cut_readout import ConvInput, Reread, cut_readout
 from mambascope.models.kernels import (
     ScanOutput,
     gate,
@@ -30,7 +31,7 @@ from mambascope.models.kernels import (
 )
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
-from mambascope.models.recurrence import convolve, run_scan
+from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -113,19 +114,35 @@ class Mamba2Mixer(nn.Module):
         uBC, conv = convolve(
             conv_in, self.conv_weight, self.conv_bias, carry and carry.conv, segments, tap
         )
-        groups = c.n_groups * c.d_state
-        u, B, C = uBC.split([c.d_inner, groups, groups], dim=-1)
-        u = tap("u", u.unflatten(-1, (c.n_heads, c.head_dim)))
-        B, C = (v.unflatten(-1, (c.n_groups, c.d_state)) for v in (B, C))
-        B, C = tap("B", B), tap("C", C)
+        u, B, C = self._u_B_C(uBC)
+        u, B, C = tap("u", u), tap("B", B), tap("C", C)
         dt = tap("dt", self._step(dt))
         A = -torch.exp(self.A_log if dt.dtype == torch.float64 else self.A_log.float())
         scan = HeadRecurrence(u, dt, A, B, C, self.D)
         y, state = run_scan(scan, carry and carry.state, segments, tap)
+        if tap.views:
+            entering = ConvInput(conv_in, carry and carry.conv, c.d_conv, self._reread)
+            y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
         y = tap("scan_out", y).flatten(1)
         gated = tap("gated", self.norm(y, z) if self.norm else gate(y, z))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
+
+    def _u_B_C(
+        self, uBC: Float[Tensor, "tokens channels"]
+    ) -> tuple[
+        Float[Tensor, "tokens H P"], Float[Tensor, "tokens G N"], Float[Tensor, "tokens G N"]
+    ]:
+        c = self.config
+        groups = c.n_groups * c.d_state
+        u, B, C = uBC.split([c.d_inner, groups, groups], dim=-1)
+        B, C = (v.unflatten(-1, (c.n_groups, c.d_state)) for v in (B, C))
+        return u.unflatten(-1, (c.n_heads, c.head_dim)), B, C
+
+    def _reread(self, windows: Float[Tensor, "some K channels"]) -> Reread:
+        """What tokens with these last inputs of the convolution give to the scan; dt does not go through it."""
+        u, B, C = self._u_B_C(convolved(windows, self.conv_weight, self.conv_bias))
+        return Reread(u, None, B, C)
 
     def _step(self, dt: Float[Tensor, "tokens H"]) -> Float[Tensor, "tokens H"]:
         dt = softplus_bias(dt, self.dt_bias)
@@ -134,7 +151,7 @@ class Mamba2Mixer(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class HeadRecurrence:
+class HeadRecurrence(ScanInputs):
     """The scan of one layer on given inputs (see models/recurrence.py)."""
 
     u: Float[Tensor, "tokens H P"]
@@ -154,11 +171,9 @@ class HeadRecurrence:
         all_states: bool,
     ) -> ScanOutput:
         """Run over some tokens, or all."""
-        u, dt, B, C = self.u, self.dt, self.B, self.C
-        if tokens is not None:
-            u, dt, B, C = (x[torch.from_numpy(tokens).to(u.device)] for x in (u, dt, B, C))
+        it = self if tokens is None else self.taken(tokens)
         D = self.D if skip else None
-        return ssd_scan(u, dt, self.A, B, C, D, state, segments, all_states=all_states)
+        return ssd_scan(it.u, it.dt, it.A, it.B, it.C, D, state, segments, all_states=all_states)
 
     def write(self) -> Float[Tensor, "tokens H P N"]:
         """dt u B^T."""

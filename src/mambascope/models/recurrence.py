@@ -6,11 +6,12 @@ Both are edited where they arise: the segments are cut after each edited token i
 segments run together, the edit is made at their ends, and the next pieces go on from there.
 """
 
-from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,6 +44,16 @@ def convolve(
     return _convolve_in_pieces(x, weight, bias, carried, segments, tap, stops, wanted)
 
 
+def convolved(
+    windows: Float[Tensor, "some K channels"],
+    weight: Float[Tensor, "channels K"],
+    bias: Float[Tensor, " channels"] | None,
+) -> Float[Tensor, "some channels"]:
+    """SiLU of the convolution of single tokens with these last inputs, oldest first."""
+    out = torch.einsum("nkc,ck->nc", windows, weight)
+    return F.silu(out if bias is None else out + bias)
+
+
 def _convolve_in_pieces(
     x: Float[Tensor, "tokens E"],
     weight: Float[Tensor, "E K"],
@@ -73,6 +84,9 @@ def _convolve_in_pieces(
     return outs.at(np.arange(len(x))), after.at(segments.keep)
 
 
+_Inputs = TypeVar("_Inputs", bound="ScanInputs")
+
+
 @runtime_checkable
 class Recurrence(Protocol):
     """The scan of one layer on given inputs: h_t = exp(dt_t A) h_{t-1} + write_t,  y_t = C_t h_t + skip_t."""
@@ -89,6 +103,20 @@ class Recurrence(Protocol):
         """Run over the tokens with these packed indices (None: all); leave out the skip term if it is not wanted."""
         ...
 
+    def taken(self, tokens: np.ndarray) -> "Recurrence":
+        """The scan on the inputs of the tokens with these packed indices alone."""
+        ...
+
+    def replaced(
+        self, rows: Tensor, u: Tensor, dt: Tensor | None, B: Tensor, C: Tensor
+    ) -> "Recurrence":
+        """With the inputs of some tokens replaced; dt stays if it is None."""
+        ...
+
+    def silenced(self, chosen: Tensor, *, decaying: bool) -> "Recurrence":
+        """With the chosen tokens (a mask) writing nothing; not `decaying`: nor do they decay the state."""
+        ...
+
     def write(self) -> Tensor:
         """What each token adds to the state, dt B u: (tokens, *state axes)."""
         ...
@@ -102,6 +130,41 @@ class Recurrence(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class ScanInputs:
+    """The inputs that the scans of both Mambas have, one row per token, and how they are changed."""
+
+    u: Float[Tensor, "tokens ..."]
+    dt: Float[Tensor, "tokens ..."]
+    A: Float[Tensor, "..."]
+    B: Float[Tensor, "tokens ..."]
+    C: Float[Tensor, "tokens ..."]
+    D: Float[Tensor, " _"]
+
+    def taken(self: _Inputs, tokens: np.ndarray) -> _Inputs:
+        """See Recurrence."""
+        index = torch.from_numpy(tokens).to(self.u.device)
+        return replace(self, u=self.u[index], dt=self.dt[index], B=self.B[index], C=self.C[index])
+
+    def replaced(
+        self: _Inputs, rows: Tensor, u: Tensor, dt: Tensor | None, B: Tensor, C: Tensor
+    ) -> _Inputs:
+        """See Recurrence."""
+        given = {"u": u, "dt": dt, "B": B, "C": C}
+        changed = {
+            name: getattr(self, name).index_copy(0, rows, value)
+            for name, value in given.items()
+            if value is not None
+        }
+        return replace(self, **changed)
+
+    def silenced(self: _Inputs, chosen: Tensor, *, decaying: bool) -> _Inputs:
+        """See Recurrence."""
+        rows = chosen.nonzero()[:, 0].to(self.u.device)
+        quiet = replace(self, u=self.u.index_fill(0, rows, 0.0))
+        return quiet if decaying else replace(quiet, dt=self.dt.index_fill(0, rows, 0.0))
+
+
 def run_scan(
     recurrence: Recurrence, state: Tensor | None, segments: Segments, tap: LayerTap
 ) -> tuple[Tensor, Tensor]:
@@ -111,6 +174,18 @@ def run_scan(
         out, kept = _scan_with_states(recurrence, state, segments, tap, with_skip=False)
         return out + skip, kept
     return _scan_with_states(recurrence, state, segments, tap, with_skip=True)
+
+
+def scan_adding(
+    recurrence: Recurrence,
+    state: Tensor | None,
+    segments: Segments,
+    tokens: np.ndarray,
+    addend: Float[Tensor, "..."],
+) -> tuple[Tensor, Tensor]:
+    """The scan without its skip, with `addend` (one state's axes) added to the state after each of these tokens."""
+    change = addend.expand(segments.tokens, *addend.shape)
+    return _scan_in_pieces(recurrence, state, segments, LayerTap(None), tokens, change, False)
 
 
 def _scan_with_states(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mambascope.models.attention import (
     attend,
-    attention_pattern,
+    cut_pattern,
     kept_slots,
     remember,
     weigh_values,
@@ -97,8 +97,8 @@ class Attention(nn.Module):
             turn = turn_of(self.config, segments.positions, q)
             q, k = rotate(q, turn), rotate(k, turn)
         memory = remember(carry, k, v, segments)
-        if tap.wants("pattern"):
-            pattern = tap("pattern", attention_pattern(q, memory, segments))
+        if tap.wants("pattern") or tap.views:
+            pattern = tap("pattern", cut_pattern(q, memory, segments, tap))
             heads = weigh_values(pattern, memory, segments)
         else:
             heads = attend(q, memory, segments)

@@ -5,9 +5,7 @@ Ops: `replace` (the value), `add` (the value), `scale` (by the value), `zero`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import index
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,11 +13,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mambascope.errors import SiteError
+from mambascope.sites.positions import Index, Places, Positions, places_of
 
 Op = Literal["replace", "add", "scale", "zero", "apply"]
 Units = int | slice | Sequence[int] | tuple[int | slice | Sequence[int] | None, ...] | None
-Positions = int | Sequence[int] | Sequence[Sequence[int]] | Int64[np.ndarray, "rows _"] | None
-Index = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +38,6 @@ class Taken:
     def values(self) -> Float[Tensor, "rows positions ..."]:
         """All of them, looked up."""
         return self.source[torch.from_numpy(self.index).to(self.source.device)]
-
-
-class Places(NamedTuple):
-    """Where an edit is made: the rows, how many positions each has, and all positions one after the other, from 0."""
-
-    rows: Index
-    counts: Index
-    positions: Index
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,50 +81,7 @@ class Edit:
 
     def places(self, lengths: Index) -> Places:
         """Where it is made in prompts of these lengths; SiteError if a row or a position is out of range."""
-        rows = np.arange(len(lengths)) if self.rows is None else np.asarray(self.rows, dtype=int)
-        if len(outside := rows[(rows < 0) | (rows >= len(lengths))]):
-            raise SiteError(f"row {outside[0]} is out of range: the run has {len(lengths)} prompts")
-        counts, positions = self._positions_by_row(lengths[rows])
-        sizes = np.repeat(lengths[rows], counts)
-        outside = np.flatnonzero((positions < -sizes) | (positions >= sizes))
-        if len(outside):
-            first = outside[0]
-            raise SiteError(
-                f"position {positions[first]} is out of range: prompt {np.repeat(rows, counts)[first]} has positions "
-                f"0 to {sizes[first] - 1}"
-            )
-        return Places(rows, counts, np.where(positions < 0, positions + sizes, positions))
-
-    def _positions_by_row(self, lengths: Index) -> tuple[Index, Index]:
-        """How many positions each row has, and all of them as they were given."""
-        positions, count = self.positions, len(lengths)
-        if positions is None:
-            within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            return lengths, within
-        if isinstance(positions, int):
-            return np.ones(count, dtype=int), np.full(count, positions)
-        try:
-            return self._listed_positions(positions, count)
-        except TypeError as error:
-            raise SiteError(
-                f"positions must be a whole number, a list of them, or such a list for each row, not {positions!r}"
-            ) from error
-
-    @staticmethod
-    def _listed_positions(positions: Any, count: int) -> tuple[Index, Index]:
-        by_row = isinstance(positions, np.ndarray) or any(
-            isinstance(p, Sequence) for p in positions
-        )
-        if not by_row:
-            same = np.array([index(p) for p in positions], dtype=int)
-            return np.full(count, len(same)), np.tile(same, count)
-        if len(positions) != count:
-            raise SiteError(f"positions has {len(positions)} rows, but the edit concerns {count}")
-        if isinstance(positions, np.ndarray):
-            return np.full(count, positions.shape[1]), positions.reshape(-1)
-        lists = [[p] if isinstance(p, int) else list(p) for p in positions]
-        counts = np.array([len(p) for p in lists], dtype=int)
-        return counts, np.fromiter(map(index, chain.from_iterable(lists)), dtype=int)
+        return places_of(self.positions, self.rows, lengths)
 
     def unit_index(self, shape: Sequence[int]) -> tuple[Tensor, ...] | None:
         """Indices that pick the units out of (tokens, *shape), one per axis and outer to each other; None for all."""

@@ -1,5 +1,6 @@
 """A site: a named intermediate tensor with one value per token, e.g. `state` with axes (E, N)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 
@@ -49,16 +50,21 @@ def resolve_layers(
         if layers is not None:
             raise SiteError(f"site {site.name!r} exists once per model, so layers must be left out")
         return [None]
+    return [*layers_in_range(layers, n_layers, f"site {site.name!r}")]
+
+
+def layers_in_range(layers: int | Sequence[int] | None, n_layers: int, what: str) -> list[int]:
+    """The layers meant, as indices from 0, None being all; SiteError if they are none of the model's."""
     if layers is None:
         return list(range(n_layers))
     try:
         wanted = [index(each) for each in ([layers] if isinstance(layers, int) else layers)]
     except TypeError as error:
         raise SiteError(
-            f"layers of site {site.name!r} must be a whole number or a list of them, not {layers!r}"
+            f"layers of {what} must be a whole number or a list of them, not {layers!r}"
         ) from error
     if not wanted:
-        raise SiteError(f"no layer was given for site {site.name!r}")
+        raise SiteError(f"no layer was given for {what}")
     for layer in wanted:
         if not -n_layers <= layer < n_layers:
             raise SiteError(

@@ -14,11 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mambascope.errors import SiteError
+from mambascope.sites.cuts import Cut
 from mambascope.sites.edits import Edit, Taken
 from mambascope.sites.segments import Segments
 from mambascope.sites.site import Site, find_site, resolve_layers
+from mambascope.sites.views import View, check_disjoint, targeting
 
 Key = tuple[str, int | None]
+_CUT = "cut"
 RecordRequest = str | tuple[str, int | Sequence[int] | None]
 
 
@@ -92,6 +95,8 @@ class LayerTap:
     _records: set[str] = field(default_factory=set)
     _store: dict[Key, Tensor] = field(default_factory=dict)
     _fired: set[Key] = field(default_factory=set)
+    _views: list[View] = field(default_factory=list)
+    kept_views: list[Tensor] = field(default_factory=list)
 
     def __call__(self, site: str, value: Tensor) -> Tensor:
         """The value (tokens, *axes) to go on with: edited if asked, recorded if asked."""
@@ -108,6 +113,17 @@ class LayerTap:
     def records(self, site: str) -> bool:
         """True if the site is recorded here."""
         return site in self._records
+
+    def add_view(self, view: View) -> None:
+        """Let the mixer see this view; SiteError if another one has a target of its own already."""
+        self._views.append(view)
+        check_disjoint(self._views)
+
+    @property
+    def views(self) -> list[View]:
+        """The cuts of this layer; the mixer appends the state of those that are kept to `kept_views`, in this order."""
+        self._fired.add((_CUT, self.layer))
+        return self._views
 
     def edited(self, *sites: str) -> np.ndarray:
         """Packed indices of the tokens at which any of the sites is edited, ascending."""
@@ -147,6 +163,7 @@ class Tap:
         segments: Segments,
         edits: Sequence[Edit] = (),
         record: Sequence[RecordRequest] = (),
+        cuts: Sequence[Cut] = (),
     ) -> None:
         self.recorded: dict[Key, Tensor] = {}
         self._fired: set[Key] = set()
@@ -164,6 +181,8 @@ class Tap:
                 raise SiteError(
                     f"the edit of site {edit.site!r} touches none of the run's positions"
                 )
+        for cut in cuts:
+            self._cut(cut)
 
     def place(
         self,
@@ -186,6 +205,20 @@ class Tap:
             self.layer(layer)._edits.setdefault(edit.site, []).append(placed)
         return True
 
+    def _cut(self, cut: Cut) -> None:
+        """Make a cut in every segment; SiteError if no target reads from a source, or a source lies in the carry."""
+        segments = self.segments
+        lengths = _prompt_lengths(segments)
+        view = targeting(cut, segments, lengths, np.arange(segments.count))
+        if view is None:
+            raise SiteError("no target of the cut reads from one of its sources")
+        before = np.arange(view.sources.shape[1]) < segments.starts[view.segments, None]
+        if (view.sources & before).any():
+            raise SiteError("a source of the cut lies before this run, in the carry it starts from")
+        for layer in cut.layers_among(self._n_layers):
+            cut.check(self._sites, layer)
+            self.layer(layer).add_view(view)
+
     def layer(self, index: int | None) -> LayerTap:
         """The tap of one layer, or of the sites outside the layers."""
         if index not in self._layers:
@@ -195,7 +228,7 @@ class Tap:
     def check_all_fired(self) -> None:
         """SiteError if an edit or a record was never reached: a silent hook is worse than none."""
         for layer, tap in self._layers.items():
-            for site in [*tap._edits, *tap._records]:
+            for site in [*tap._edits, *tap._records, *([_CUT] if tap._views else [])]:
                 if (site, layer) not in self._fired:
                     where = "" if layer is None else f" at layer {layer}"
                     raise SiteError(
