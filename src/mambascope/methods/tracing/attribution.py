@@ -15,11 +15,12 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from mambascope.interventions import Metric, Variant, answer_probability, replay
+from mambascope.interventions.origin import origin_of
 from mambascope.interventions.prompt import token_texts
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
 from mambascope.methods.tracing.question import ask
-from mambascope.methods.tracing.run import origin_of, tracing_config
+from mambascope.methods.tracing.run import tracing_config
 from mambascope.methods.tracing.worlds import Worlds, check_sites
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Edit

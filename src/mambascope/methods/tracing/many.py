@@ -13,11 +13,11 @@ import xarray as xr
 from mambascope.data.fact_prompt import FactPrompt
 from mambascope.errors import ConfigError, PromptError
 from mambascope.interventions.budget import Budget, bytes_of
+from mambascope.interventions.origin import origin_of
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics
 from mambascope.methods.tracing.grid import traced
 from mambascope.methods.tracing.question import Question, ask
-from mambascope.methods.tracing.run import origin_of
 from mambascope.methods.tracing.worlds import check_sites, severed_sites
 from mambascope.models.language_model import LanguageModel
 

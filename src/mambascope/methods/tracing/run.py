@@ -6,7 +6,6 @@ cell sees the same corruption. On `state`, h_t after token t is exchanged, so th
 from it are changed while the tokens after t are not; on `conv_carry`, what the convolution remembers after t.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,15 +13,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from mambascope.interventions.origin import origin_of
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
 from mambascope.methods.tracing.grid import traced
 from mambascope.methods.tracing.question import ask
 from mambascope.methods.tracing.worlds import check_sites
-from mambascope.models.checkpoints.hash import weights_hash
 from mambascope.models.language_model import LanguageModel
 from mambascope.options import checked
-from mambascope.results.manifest import versions
 
 DEFAULT = TracingConfig()
 
@@ -86,12 +84,3 @@ def trace(
 def tracing_config(**options: Any) -> TracingConfig:
     """The checked options; ConfigError says which one is wrong."""
     return checked(TracingConfig, **options)
-
-
-def origin_of(model: LanguageModel) -> dict[str, object]:
-    """What made a result, beside its configuration: model, hash of its weights, versions."""
-    return {
-        "model": model.name,
-        "weights": weights_hash(model),
-        "versions": json.dumps(versions()),
-    }
