@@ -1,5 +1,7 @@
 """A replay equals full forward passes with the same edits, whatever is edited, wherever, and however it is split up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,65 @@ def worlds(draw):
 
 
 @st.composite
+def cut_worlds(draw):
+    """A model, a base run, and variants with cuts, some of them with edits of the residual or of other inputs too."""
+    model = MODELS[draw(st.sampled_from(sorted(MODELS)))]
+    prompts = draw(
+        st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=9), min_size=1, max_size=4)
+    )
+    sites = ["resid_pre", "resid_post", "norm", "mixer_out"]
+    sites += ["gate", "conv_in", "scan_out"] if "gate" in model.sites else ["q", "v", "pattern"]
+    base = [
+        draw(edits(model, prompts, ["embed", *sites[:4]])) for _ in range(draw(st.integers(0, 1)))
+    ]
+    shared = draw(cuts(model, prompts))
+    variants = []
+    for _ in range(draw(st.integers(1, 6))):
+        own = draw(st.sampled_from([shared, draw(cuts(model, prompts))]))
+        layers = draw(st.lists(st.integers(0, N_LAYERS - 1), min_size=1, unique=True))
+        more = tuple(
+            draw(edits(model, prompts, sites[:-1])) for _ in range(draw(st.integers(0, 1)))
+        )
+        variants.append(Variant(more, (dataclasses.replace(own, layers=layers),)))
+    return model, BaseRun(prompts, tuple(base)), variants
+
+
+@st.composite
+def cuts(draw, model, prompts):
+    """A cut that some target feels; sources and targets of their own in each row."""
+    rows = draw(st.lists(st.sampled_from(range(len(prompts))), min_size=1, unique=True))
+    ends = [len(prompts[r]) - 1 for r in rows]
+    sources = [
+        draw(st.lists(st.integers(0, e - 1), min_size=1, max_size=3, unique=True)) for e in ends
+    ]
+    targets = [[e, *draw(st.lists(st.integers(0, e - 1), max_size=2, unique=True))] for e in ends]
+    mamba = "gate" in model.sites
+    route = draw(st.sampled_from(["scan", "conv", "both"])) if mamba else "attention"
+    mode = draw(st.sampled_from(["zero", "mean"] if mamba else ["zero"]))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    means = {}
+    for name, site, wanted in (
+        ("write_mean", "state", route == "scan" or (route == "both" and draw(st.booleans()))),
+        ("conv_mean", "conv_in", route != "scan"),
+    ):
+        if mode == "mean" and wanted:
+            shape = model.sites[site].shape
+            means[name] = {
+                layer: torch.randn(shape, generator=random, dtype=torch.float64)
+                for layer in range(N_LAYERS)
+            }
+    return ms.Cut(
+        sources=sources,
+        targets=targets,
+        rows=rows,
+        route=route,
+        mode=mode,
+        features=draw(st.sampled_from([None, [0, 1]])),
+        **means,
+    )
+
+
+@st.composite
 def edits(draw, model, prompts, sites):
     site = model.sites[draw(st.sampled_from(sites))]
     rows = draw(st.lists(st.sampled_from(range(len(prompts))), min_size=1, unique=True))
@@ -106,7 +167,7 @@ def edits(draw, model, prompts, sites):
 def alone(model, base, variant, record=()):
     """A full forward pass."""
     run_edits = [*base.edits, *variant.edits]
-    return model.run(base.prompts, edits=run_edits, logits="last", record=record)
+    return model.run(base.prompts, edits=run_edits, cuts=variant.cuts, logits="last", record=record)
 
 
 METRICS = {"log_p": answer_log_probability(3), "p": answer_probability(5)}
@@ -124,6 +185,31 @@ def test_a_replay_equals_full_forward_passes(world, memory):
         for number, variant in enumerate(variants):
             expected = metric(alone(model, base, variant).logits, rows).numpy()
             assert found.scores[name][number] == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(cut_worlds(), st.sampled_from([None, 1, 20_000]))
+def test_a_replay_of_cuts_equals_full_forward_passes(world, memory):
+    model, base, variants = world
+    found = replay(model, base, variants, METRICS, memory=memory)
+    rows = torch.arange(len(base.prompts))
+    for number, variant in enumerate(variants):
+        logits = alone(model, base, variant).logits
+        for name, metric in METRICS.items():
+            expected = metric(logits, rows).numpy()
+            assert found.scores[name][number] == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+def test_a_cut_of_the_last_token_recomputes_one_token_per_layer(monkeypatch):
+    model, seen = MODELS["mamba1"], []
+    for number, block in enumerate(model.blocks):
+        whole = block.forward
+        monkeypatch.setattr(
+            block, "forward", lambda r, *a, n=number, f=whole: seen.append((n, len(r))) or f(r, *a)
+        )
+    cut = ms.Cut(sources=[1], targets=-1, layers=1, route="both")
+    replay(model, BaseRun([[1] * 6] * 2), [Variant(cuts=(cut,))], METRICS)
+    assert seen == [(0, 12), (1, 12), (1, 2), (2, 12), (2, 2)]
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
