@@ -9,11 +9,13 @@ import pytest
 
 from mambascope import open_results, trace
 from mambascope.cli.main import parse, run
+from mambascope.data.tokenizer import load_tokenizer as atlas_tokenizer
 from mambascope.methods.tracing.aggregate import mean_effect
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.models.load import load
 from mambascope.results import save
 from mambascope.runner.config import SweepConfig
+from tests.models.checkpoints.small import save_as_state_spaces
 from tests.runner.small import save_facts, save_model
 
 
@@ -158,3 +160,16 @@ def test_what_cannot_be_shown_is_one_line(
     assert printed.startswith("mambascope: ")
     assert message in printed
     assert printed.count("\n") == 1
+
+
+def test_a_model_without_a_tokenizer_is_swept_with_the_one_that_is_named(
+    given: list[str], swept: Path, tmp_path: Path, capsys
+):
+    bare = save_as_state_spaces(load(given[3]), tmp_path / "original")
+    atlas_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    asked = ["sweep", "trace", *given, "--model", str(bare), "--out", str(tmp_path / "out")]
+    assert run(asked) == 2
+    assert "has no tokenizer" in capsys.readouterr().err
+    assert run([*asked, "--tokenizer", str(tmp_path / "tokenizer")]) == 0
+    found = open_results(tmp_path / "out")
+    assert found["score"].equals(open_results(swept)["score"])

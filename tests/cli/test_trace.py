@@ -25,18 +25,18 @@ def traced(monkeypatch, trace_result):
         told = options["answer"]
         return trace_result(**({"answer": f" {told}"} if told else {}))
 
-    monkeypatch.setattr("mambascope.models.load.load", lambda source, **where: (source, where))
+    monkeypatch.setattr("mambascope.models.load.load", lambda *given: given)
     monkeypatch.setattr("mambascope.methods.tracing.run.trace", trace)
     return calls
 
 
 def test_the_options_reach_the_method_and_its_defaults_are_the_configs(traced):
-    assert (
-        run([*FRANCE, "--site", "state", "--seed", "4", "--window", "3", "--dtype", "float64"]) == 0
-    )
+    options = ["--site", "state", "--seed", "4", "--window", "3"]
+    where = ["--dtype", "float64", "--tokenizer", "atlas-mamba2"]
+    assert run([*FRANCE, *options, *where]) == 0
     assert traced == [
         {
-            "model": ("atlas-mamba1", {"device": "cpu", "dtype": "float64"}),
+            "model": ("atlas-mamba1", "cpu", "float64", "atlas-mamba2"),
             "prompt": "The capital of France is",
             "subject": "France",
             "answer": None,

@@ -9,8 +9,10 @@ import torch
 
 from mambascope import trace
 from mambascope.cli.main import run
+from mambascope.data.tokenizer import load_tokenizer as atlas_tokenizer
 from mambascope.models.load import load
 from mambascope.results import load as load_result
+from tests.models.checkpoints.small import save_as_state_spaces
 
 PROMPT = "The capital of France is"
 
@@ -90,3 +92,19 @@ def test_another_answer_is_a_warning_and_not_an_error(folder: Path, capsys):
     printed = capsys.readouterr()
     assert "warning: the model answers" in printed.err
     assert "clean" in printed.out
+
+
+def test_a_model_without_a_tokenizer_is_traced_with_the_one_that_is_named(
+    folder: Path, tmp_path: Path, capsys
+):
+    bare = save_as_state_spaces(load(folder), tmp_path / "original")
+    atlas_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    asked = ["trace", PROMPT, "--subject", "France", "--samples", "2", "--model", str(bare)]
+    assert run(asked) == 2
+    told = capsys.readouterr().err
+    assert "this model has no tokenizer" in told
+    assert "--tokenizer" in told
+    assert run([*asked, "--json", "--tokenizer", str(tmp_path / "tokenizer")]) == 0
+    score = json.loads(capsys.readouterr().out)["score"]
+    expected = trace(load(folder), PROMPT, subject="France", samples=2)
+    np.testing.assert_allclose(score, expected["score"].values, rtol=1e-4)

@@ -8,6 +8,7 @@ from mambascope.errors import ConfigError, PromptError, SiteError
 from mambascope.interventions.prompt import read_prompt
 from mambascope.models.config import Mamba1Config
 from mambascope.models.language_model import LanguageModel
+from mambascope.models.load import _named_tokenizer
 from mambascope.models.prompts import _rows
 from mambascope.sites.site import resolve_layers
 from mambascope.training.init import initialise
@@ -65,3 +66,9 @@ def test_what_is_no_number_of_tokens(count, model):
 def test_what_is_no_subject(model):
     with pytest.raises(PromptError, match="a text or a slice of positions, not a NoneType"):
         bare(read_prompt)(model, [1, 2], None)
+
+
+@pytest.mark.parametrize("tokenizer", [3, ["a"], object()])
+def test_what_names_no_tokenizer(tokenizer):
+    with pytest.raises(ConfigError, match=r"by its name or a path, .*; put an object into"):
+        bare(_named_tokenizer)(tokenizer)

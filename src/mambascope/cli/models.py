@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 SOURCES = (
     "a Hugging Face hub id, such as state-spaces/mamba-130m-hf",
-    "a folder in the layout of transformers (safetensors or .bin) or of state-spaces/mamba",
+    "a folder in the layout of transformers (safetensors or .bin) or of state-spaces/mamba (without a tokenizer: name one, "
+    "--tokenizer)",
     "a GGUF file (needs the extra `gguf`)",
 )
 TOO_MUCH = (

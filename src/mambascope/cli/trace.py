@@ -27,6 +27,8 @@ class Trace:
     """What the model should say; by default its own top token."""
     model: str = "atlas-mamba1"
     """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    """In place of the model's own, for one that comes without: a folder, a tokenizer.json, a bundled model or a hub id."""
     options: Annotated[TracingConfig, tyro.conf.arg(name="")] = field(default_factory=TracingConfig)
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A folder for the heatmap (PNG and HTML), the table and its manifest."""
@@ -62,7 +64,7 @@ class Trace:
             from mambascope.models.load import load
 
             return trace(
-                load(self.model, device=self.device, dtype=self.dtype),
+                load(self.model, self.device, self.dtype, self.tokenizer),
                 self.prompt,
                 subject=self.subject,
                 answer=self.answer,

@@ -1,6 +1,7 @@
 """`load`: any usual checkpoint as a LanguageModel. The only place that decides what a source is."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from mambascope.models.bundled import BUNDLED, bundled_folder
 from mambascope.models.checkpoints.build import Placement, build_model
 from mambascope.models.checkpoints.folder import gguf_in, open_weights, read_config
 from mambascope.models.checkpoints.gguf import open_gguf
-from mambascope.models.checkpoints.hub import download
+from mambascope.models.checkpoints.hub import download, download_tokenizer
 from mambascope.models.checkpoints.tensors import MemorySource
-from mambascope.models.checkpoints.tokenizer import load_gguf_tokenizer, load_tokenizer
+from mambascope.models.checkpoints.tokenizer import (
+    load_gguf_tokenizer,
+    load_tokenizer,
+    tokenizer_at,
+)
 from mambascope.models.language_model import LanguageModel
 
 DTYPES = {
@@ -30,6 +35,7 @@ def load(
     source: str | Path | nn.Module,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype = "float32",
+    tokenizer: str | Path | None = None,
 ) -> LanguageModel:
     """A model in eval mode, its weights not requiring gradients.
 
@@ -40,28 +46,45 @@ def load(
         a GGUF file, or a folder that holds one
         a Hugging Face hub id, such as "state-spaces/mamba-130m-hf"
     device: "cpu", "cuda" or "cuda:1"; dtype: "float32", "float64", "bfloat16" or "float16"
+    tokenizer: in place of the one that comes with the model, if any: the first of these that it is: a bundled model's name, a
+        folder (of a model or of a tokenizer alone), a tokenizer.json, a hub id, such as "EleutherAI/gpt-neox-20b"
 
     Raises ConfigError for a device or dtype that cannot be, ModelError for a model that cannot be found or run, and
     CheckpointError for files that do not hold what they should.
     """
     place = Placement(_device(device), _dtype(dtype))
+    given = None if tokenizer is None else _named_tokenizer(tokenizer)
     if isinstance(source, nn.Module):
-        return _from_object(source, place)
+        model = _from_object(source, place)
+        model.tokenizer = given
+        return model
     if not isinstance(source, str | Path):
         raise ModelError(
             f"a model is given by its name, a path or a transformers model, not by a {type(source).__name__}"
         )
-    path = _find(source)
+    path = _find(source, download)
     try:
-        model = _from_folder(path, place) if path.is_dir() else _from_file(path, place)
+        read = _from_folder if path.is_dir() else _from_file
+        model = read(path, place, given)
     except ModelError as error:
         raise type(error)(_named(str(source), error)) from error
     model.name = str(source)
     return model
 
 
-def _find(source: str | Path) -> Path:
-    """Where a model's files are, downloaded if need be."""
+def _named_tokenizer(source: str | Path) -> Any:
+    if not isinstance(source, str | Path):
+        raise ConfigError(
+            f"a tokenizer is given by its name or a path, not by a {type(source).__name__}; put an object into `model.tokenizer`"
+        )
+    try:
+        return tokenizer_at(_find(source, download_tokenizer))
+    except ModelError as error:
+        raise type(error)(f"the tokenizer: {error}") from error
+
+
+def _find(source: str | Path, fetch: Callable[[str], Path]) -> Path:
+    """Where a model's files are; `fetch` downloads what is wanted of a hub model."""
     text = str(source)
     if isinstance(source, str) and text in BUNDLED:
         return bundled_folder(text)
@@ -76,7 +99,7 @@ def _find(source: str | Path) -> Path:
     if isinstance(source, Path) or not HUB_ID.fullmatch(text) or path.suffix == ".gguf":
         raise ModelError(f"there is no file or folder {text!r}")
     try:
-        return download(text)
+        return fetch(text)
     except ModelError as error:
         if "/" in text:
             raise
@@ -85,24 +108,27 @@ def _find(source: str | Path) -> Path:
         ) from error
 
 
-def _from_folder(folder: Path, place: Placement) -> LanguageModel:
+def _from_folder(folder: Path, place: Placement, tokenizer: Any) -> LanguageModel:
+    """The model in a folder, with this tokenizer, or its own if it is None."""
     gguf = gguf_in(folder)
     if gguf is not None:
-        return _from_file(gguf, place)
+        return _from_file(gguf, place, tokenizer)
     disk = read_config(folder)
     model = build_model(disk, open_weights(folder), place)
-    model.tokenizer = load_tokenizer(folder, disk.get("model_type"))
+    if tokenizer is None:
+        tokenizer = load_tokenizer(folder, disk.get("model_type"))
+    model.tokenizer = tokenizer
     return model
 
 
-def _from_file(path: Path, place: Placement) -> LanguageModel:
+def _from_file(path: Path, place: Placement, tokenizer: Any) -> LanguageModel:
     if path.suffix != ".gguf":
         raise ModelError("it is a file; give the folder that holds it, or a .gguf file")
     found = open_gguf(path, place.dtype)
     disk, weights = found.config.to_dict(), found.state_dict()
     del found
     model = build_model(disk, MemorySource(weights, keep=False), place)
-    model.tokenizer = load_gguf_tokenizer(path)
+    model.tokenizer = load_gguf_tokenizer(path) if tokenizer is None else tokenizer
     return model
 
 

@@ -58,7 +58,9 @@ def _rows(prompt: PromptLike, tokenizer: Any) -> list[list[int]]:
 
 def _encode(text: str, tokenizer: Any) -> list[int]:
     if tokenizer is None:
-        raise PromptError("this model has no tokenizer, so give token ids instead of text")
+        raise PromptError(
+            "this model has no tokenizer, so give token ids instead of text, or load it with one (tokenizer=, --tokenizer)"
+        )
     if not text.strip():
         raise PromptError("the prompt is empty; give at least one word")
     return tokenizer.encode(text)

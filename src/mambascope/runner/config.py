@@ -17,6 +17,8 @@ class SweepConfig(BaseModel):
     """bundled, bundled:RELATION,..., bundled-unseen, a file of facts or a folder of such files."""
     model: str = "atlas-mamba1"
     """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
+    tokenizer: str | None = None
+    """In place of the model's own, for one that comes without: a folder, a tokenizer.json, a bundled model or a hub id."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many facts, taken in turn from each relation."""
     only_known: bool = False

@@ -39,10 +39,10 @@ class Worker:
         from mambascope.models.load import load
 
         config = self.config
-        model = load(config.model, device=config.device, dtype=config.dtype)
+        model = load(config.model, config.device, config.dtype, config.tokenizer)
         if model.tokenizer is None:
             raise ConfigError(
-                f"{config.model} has no tokenizer, so facts, which are texts, cannot be asked"
+                f"{config.model} has no tokenizer, so facts, which are texts, cannot be asked; name one (tokenizer)"
             )
         check_sites(model, config.tracing)
         return model

@@ -28,6 +28,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from mambascope.models.checkpoints.state_spaces import STATE_SPACES
+from mambascope.models.language_model import LanguageModel
+from mambascope.models.save import tensors_on_disk
 from tests.models.reference import shake
 
 VOCAB = 53
@@ -158,6 +161,15 @@ def write_original(folder: Path, kind: str, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config | changes))
     torch.save(tensors, folder / "pytorch_model.bin")
+    return folder
+
+
+def save_as_state_spaces(model: LanguageModel, folder: Path) -> Path:
+    """A Mamba-1 of ours in the layout of the original code, which has no place for a tokenizer."""
+    layout = STATE_SPACES["Mamba1"]
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(layout.config_to_disk(model.config)))
+    torch.save(tensors_on_disk(model, layout), folder / "pytorch_model.bin")
     return folder
 
 

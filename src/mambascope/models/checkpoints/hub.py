@@ -22,6 +22,11 @@ def download(hub_id: str) -> Path:
     return folder if has_weights(folder) else _snapshot(hub_id, DESCRIPTION + VOCABULARY + AS_BIN)
 
 
+def download_tokenizer(hub_id: str) -> Path:
+    """The folder of the files that describe a hub model and its tokenizer, without the weights; ModelError as `download`."""
+    return _snapshot(hub_id, DESCRIPTION + VOCABULARY)
+
+
 def _snapshot(hub_id: str, patterns: list[str]) -> Path:
     from huggingface_hub import errors, snapshot_download
 

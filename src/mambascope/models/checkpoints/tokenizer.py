@@ -1,9 +1,10 @@
-"""The tokenizer that lies beside a model's weights, if any."""
+"""The tokenizer that lies beside a model's weights, if any, or that is named instead of it."""
 
 from pathlib import Path
 from typing import Any
 
 from mambascope.errors import CheckpointError
+from mambascope.models.checkpoints.folder import read_json
 
 # Any of these means that the folder has a tokenizer.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -25,6 +26,23 @@ def load_tokenizer(folder: Path, model_type: str | None) -> Any:
         raise CheckpointError(
             f"the tokenizer in {folder} cannot be read ({_first_line(error)}); mend or remove "
             f"{', '.join(present)} (without a tokenizer the model works by token ids)"
+        ) from error
+
+
+def tokenizer_at(path: Path) -> Any:
+    """The tokenizer in a folder, which need hold no model, or in a tokenizer.json; CheckpointError if there is none."""
+    if path.is_dir():
+        config = path / "config.json"
+        model_type = read_json(config).get("model_type") if config.is_file() else ""
+        found = load_tokenizer(path, model_type)
+        if found is None:
+            raise CheckpointError(f"{path} holds no tokenizer; it needs a tokenizer.json")
+        return found
+    try:
+        return _bare(path)
+    except Exception as error:  # as above
+        raise CheckpointError(
+            f"{path} cannot be read as a tokenizer.json ({_first_line(error)}); give such a file, or the folder of a tokenizer"
         ) from error
 
 
