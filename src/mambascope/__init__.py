@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PromptError,
         SiteError,
     )
+    from mambascope.methods.knockout.run import knockout
     from mambascope.methods.tracing.attribution import attribute
     from mambascope.methods.tracing.run import trace
     from mambascope.models.language_model import LanguageModel
@@ -45,6 +46,7 @@ __all__ = [
     "SiteError",
     "__version__",
     "attribute",
+    "knockout",
     "load",
     "open_results",
     "trace",
@@ -56,6 +58,7 @@ _HOMES = {
     "LanguageModel": "models.language_model",
     "Site": "sites",
     "attribute": "methods.tracing.attribution",
+    "knockout": "methods.knockout.run",
     "load": "models.load",
     "open_results": "runner.opening",
     "trace": "methods.tracing.run",

@@ -16,13 +16,13 @@ from transformers import (
 )
 
 import mambascope as ms
-from mambascope.data.fact_prompt import FactPrompt
+from mambascope.data.fact_prompt import FactFailure, FactPrompt
 from mambascope.data.tokenizer import load_tokenizer
 from mambascope.errors import ConfigError, SiteError
 from mambascope.methods.tracing import many
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import subject_statistics
-from mambascope.methods.tracing.many import FactFailure, trace_many
+from mambascope.methods.tracing.many import trace_many
 from tests.models.reference import shake
 
 TOKENIZER = load_tokenizer()

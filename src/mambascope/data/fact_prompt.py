@@ -17,3 +17,11 @@ class FactPrompt:
     subject: str
     answer: str | None = None
     relation: str | None = None
+
+
+@dataclass(frozen=True)
+class FactFailure:
+    """A fact that a study over many could not ask, and why."""
+
+    fact_id: str
+    reason: str

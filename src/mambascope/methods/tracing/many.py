@@ -5,12 +5,11 @@ once for a batch. Which facts share a replay follows from the list given, the co
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 import xarray as xr
 
-from mambascope.data.fact_prompt import FactPrompt
+from mambascope.data.fact_prompt import FactFailure, FactPrompt
 from mambascope.errors import ConfigError, PromptError
 from mambascope.interventions.budget import Budget, bytes_of
 from mambascope.interventions.origin import origin_of
@@ -22,14 +21,6 @@ from mambascope.methods.tracing.worlds import check_sites, severed_sites
 from mambascope.models.language_model import LanguageModel
 
 RECORDED_SHARE = 4  # of the memory for a replay, what may be recorded beside it
-
-
-@dataclass(frozen=True)
-class FactFailure:
-    """A fact that could not be traced, and why."""
-
-    fact_id: str
-    reason: str
 
 
 @torch.no_grad()
