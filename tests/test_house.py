@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 EXPORTS = [
     "CheckpointError",
     "ConfigError",
+    "Cut",
     "DataError",
     "Edit",
     "LanguageModel",
@@ -26,8 +27,12 @@ EXPORTS = [
     "SiteError",
     "__version__",
     "attribute",
+    "effective_attention",
+    "half_life_spectrum",
+    "knockout",
     "load",
     "open_results",
+    "retention",
     "trace",
 ]
 HEAVY = {"torch", "transformers", "numba", "xarray", "matplotlib", "plotly", "pyarrow"}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         PromptError,
         SiteError,
     )
+    from mambascope.methods.attention.memory import half_life_spectrum, retention
+    from mambascope.methods.attention.run import effective_attention
     from mambascope.methods.knockout.run import knockout
     from mambascope.methods.tracing.attribution import attribute
     from mambascope.methods.tracing.run import trace
@@ -46,9 +48,12 @@ __all__ = [
     "SiteError",
     "__version__",
     "attribute",
+    "effective_attention",
+    "half_life_spectrum",
     "knockout",
     "load",
     "open_results",
+    "retention",
     "trace",
 ]
 
@@ -58,9 +63,12 @@ _HOMES = {
     "LanguageModel": "models.language_model",
     "Site": "sites",
     "attribute": "methods.tracing.attribution",
+    "effective_attention": "methods.attention.run",
+    "half_life_spectrum": "methods.attention.memory",
     "knockout": "methods.knockout.run",
     "load": "models.load",
     "open_results": "runner.opening",
+    "retention": "methods.attention.memory",
     "trace": "methods.tracing.run",
 }
 
