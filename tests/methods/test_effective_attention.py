@@ -1,8 +1,5 @@
 """Effective attention against the recurrence that it describes, dense maps built token by token, and a naive float64 loop."""
 
-import json
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mambascope as ms
-from mambascope.methods.attention import blocks, decayed, memory, readings
+from mambascope.methods.attention import blocks, memory, readings
 from mambascope.methods.attention.memory import survivals
-from mambascope.methods.attention.mixers import mixer_map, mixer_sites
 from mambascope.methods.attention.readings import read_layers
 from mambascope.methods.attention.scans import KINDS
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
@@ -287,3 +283,201 @@ def test_the_full_maps_measures_are_those_of_the_dense_map(name):
     for measure, right in expected.items():
         found = ms.effective_attention(model, ids, layers=1, span="mixer", reduce=measure)
         torch.testing.assert_close(values(found)[0], right, atol=1e-10, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", WITHOUT_BIAS)
+def test_without_biases_the_full_map_applied_to_the_mixers_inputs_is_its_output(name):
+    model = built(WITHOUT_BIAS[name])
+    shares = values(ms.effective_attention(model, IDS, span="mixer", reduce="share"))
+    torch.testing.assert_close(shares.sum(2), torch.ones(3, len(IDS), dtype=torch.float64))
+    dense = dense_map(model, 2, IDS)
+    norm, out = recorded(model, 2, "norm", "mixer_out")
+    torch.testing.assert_close(torch.einsum("tsdi,si->td", dense, norm), out)
+
+
+def test_what_the_full_map_leaves_over_is_what_the_convolutions_bias_gives():
+    model = built(CONFIGS["mamba1"])
+    mixer = model.blocks[1].mixer
+    alpha = values(ms.effective_attention(model, IDS, layers=1, reduce=None))[0]
+    conv_in, z, out = recorded(model, 1, "conv_in", "gate", "mixer_out")
+    into_silu = F.conv1d(
+        conv_in.mT[None], mixer.conv_weight[:, None], mixer.conv_bias, padding=3, groups=12
+    )[0, :, : len(IDS)].mT
+    of_bias = torch.sigmoid(into_silu) * mixer.conv_bias
+    read = torch.einsum("tse,se->te", alpha, of_bias) + mixer.D * of_bias
+    left_over = (read * F.silu(z)) @ mixer.out_proj.weight.mT
+    shares = values(ms.effective_attention(model, IDS, layers=1, span="mixer", reduce="share"))[0]
+    expected = 1 - (left_over * out).sum(1) / out.square().sum(1)
+    torch.testing.assert_close(shares.sum(1), expected)
+
+
+@pytest.mark.parametrize("name", ["mamba1", "mamba2", "transformer"])
+@pytest.mark.parametrize("reduce", ["contribution", "share", "frobenius"])
+def test_pairs_in_blocks_of_any_size_give_the_same_full_map(name, reduce, monkeypatch):
+    model = built(CONFIGS[name])
+    whole = ms.effective_attention(model, IDS, layers=1, span="mixer", reduce=reduce)
+    monkeypatch.setattr(blocks, "PAIRS", 4)
+    parts = ms.effective_attention(model, IDS, layers=1, span="mixer", reduce=reduce)
+    np.testing.assert_allclose(parts["attention"], whole["attention"], rtol=1e-8, atol=1e-11)
+
+
+# ---- rollout -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mamba1", "mamba2", "transformer"])
+def test_a_rollout_is_the_product_of_scaled_maps_averaged_with_the_identity(name):
+    model = built(CONFIGS[name])
+    maps = ms.effective_attention(model, IDS)["attention"].values
+    found = ms.effective_attention(model, IDS, rollout=True)["attention"].values
+    product = np.eye(len(IDS))
+    for layer in range(3):
+        product = (maps[layer] / maps[layer].sum(1, keepdims=True) + np.eye(len(IDS))) / 2 @ product
+        np.testing.assert_allclose(found[layer], product, atol=1e-12)
+    np.testing.assert_allclose(found.sum(2), 1)
+
+
+def test_a_rollout_over_two_tokens_is_that_worked_out_by_hand():
+    model = built(CONFIGS["transformer"])
+    for block in model.blocks:
+        block.attention.q_proj.weight.zero_()
+        block.attention.q_proj.bias.zero_()
+    found = ms.effective_attention(model, [3, 1], rollout=True)["attention"].values
+    by_hand = [[0.25, 0.75], [0.4375, 0.5625], [0.578125, 0.421875]]
+    np.testing.assert_allclose(found[:, 1], by_hand)
+    np.testing.assert_allclose(found[:, 0], [[1, 0]] * 3)
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MAMBAS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_what_survives_of_all_tokens_sums_to_the_last_state(name, dtype, monkeypatch):
+    monkeypatch.setattr(memory, "NUMBERS", 200)
+    model = built(CONFIGS[name], dtype)
+    tolerance = (
+        {"atol": 1e-12, "rtol": 1e-9} if dtype == torch.float64 else {"atol": 1e-5, "rtol": 1e-4}
+    )
+    for layer, reading in read_layers(model, IDS, [0, 2], ("u", "dt", "B", "C")):
+        scan = KINDS[model.config.architecture].maps(model, layer, reading, True)
+        summed = torch.cat([left.sum(0) for left in survivals(scan, reading["u"])])
+        (state,) = recorded(model, layer, "state")
+        torch.testing.assert_close(summed, state[-1], **tolerance)
+
+
+@pytest.mark.parametrize("name", MAMBAS)
+def test_retention_is_what_the_last_state_loses_when_a_token_writes_nothing(name):
+    model = built(CONFIGS[name])
+    (state, write) = recorded(model, 1, "state", "write")
+    found = ms.retention(model, IDS, layers=1).sel(layer=1)
+    for position in range(len(IDS)):
+        silent = ms.Edit(site="write", layers=1, positions=[position], op="zero")
+        without = model.run([IDS], edits=[silent], record=[("state", 1)], logits="none")
+        lost = state[-1] - without["state", 1][0, -1]
+        share = (lost * state[-1]).sum() / state[-1].square().sum()
+        np.testing.assert_allclose(found["surviving"][position], lost.norm(), rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(found["share"][position], share, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(found["written"][position], write[position].norm())
+    np.testing.assert_allclose(found["share"].sum(), 1)
+    np.testing.assert_allclose(found["state_norm"], state[-1].norm())
+
+
+def test_half_lives_of_mamba1_are_by_channel_and_state_and_follow_from_dt():
+    model = built(CONFIGS["mamba1"])
+    (dt,) = recorded(model, 2, "dt")
+    rates = torch.exp(model.blocks[2].mixer.A_log)
+    by_hand = np.log(2) / (dt[:, :, None] * rates).numpy()
+    each = ms.half_life_spectrum(model, IDS, by_token=True)["half_life"]
+    assert each.dims == ("layer", "position", "channel", "state")
+    np.testing.assert_allclose(each.sel(layer=2), by_hand)
+    prompt = ms.half_life_spectrum(model, IDS)["half_life"]
+    assert prompt.dims == ("layer", "channel", "state")
+    np.testing.assert_allclose(prompt.sel(layer=2), 1 / (1 / by_hand).mean(0))
+    medians = ms.retention(model, IDS)["half_life"].sel(layer=2)
+    lower = np.sort(by_hand.reshape(len(IDS), -1), axis=1)[
+        :, 17
+    ]  # of 36 the lower middle, as torch has it
+    np.testing.assert_allclose(medians, lower)
+
+
+def test_half_lives_of_mamba2_are_by_head():
+    model = built(CONFIGS["mamba2"])
+    (dt,) = recorded(model, 0, "dt")
+    by_hand = np.log(2) / (dt * torch.exp(model.blocks[0].mixer.A_log)).numpy()
+    each = ms.half_life_spectrum(model, IDS, layers=[0], by_token=True)["half_life"]
+    assert each.dims == ("layer", "position", "head")
+    np.testing.assert_allclose(each[0], by_hand)
+
+
+# ---- what comes out, and what is refused ---------------------------------------------------------
+
+
+def test_the_result_says_what_it_is_and_comes_back_from_disk(tmp_path):
+    from mambascope.results.store import load, save
+
+    model = built(CONFIGS["mamba2"], torch.float32)
+    found = ms.effective_attention(model, IDS, layers=[2, 0], reduce="head", units=[4, 1])
+    assert found["attention"].dims == ("layer", "target", "source", "head")
+    assert found["attention"].dtype == np.float32
+    assert found["layer"].values.tolist() == [2, 0] and found["head"].values.tolist() == [4, 1]
+    assert found["source_token"].values.tolist() == [str(i) for i in IDS]
+    assert found.attrs["architecture"] == "mamba2" and found.attrs["span"] == "scan"
+    for number, result in enumerate(
+        (found, ms.retention(model, IDS), ms.half_life_spectrum(model, IDS))
+    ):
+        save(result, tmp_path / str(number))
+        assert load(tmp_path / str(number)).identical(result)
+
+
+def test_half_precision_is_read_in_float32():
+    model = built(CONFIGS["mamba2"], torch.bfloat16, scale=0.3)
+    exact = values(ms.effective_attention(model, IDS, span="mixer", reduce="share"))
+    assert exact.dtype == torch.float32
+    same = values(ms.effective_attention(model.double(), IDS, span="mixer", reduce="share"))
+    assert (exact - same).abs().max() < 0.2  # bfloat16 has three digits, and three layers of them
+    assert torch.isfinite(exact).all()
+
+
+REFUSED = [
+    ("mamba1", {"reduce": "head"}, ms.ConfigError, "mamba1, which has one map per channel: use 'channel'"),
+    ("mamba2", {"reduce": "channel"}, ms.ConfigError, "mamba2, which has one map per head: use 'head'"),
+    ("transformer", {"reduce": "channel"}, ms.ConfigError, "transformer, which has one map per head"),
+    ("transformer", {"with_dt": False}, ms.ConfigError, "a transformer has no dt"),
+    ("mamba1", {"reduce": "share"}, ms.ConfigError, "reduce 'share' is of span 'mixer'"),
+    ("mamba1", {"span": "mixer"}, ms.ConfigError, "D x D map for each pair of tokens: reduce it by"),
+    ("mamba1", {"span": "gate"}, ms.ConfigError, "span: Input should be 'scan' or 'mixer'"),
+    ("mamba1", {"span": "mixer", "reduce": "share", "units": [0]}, ms.ConfigError, "units are of span 'scan'"),
+    ("mamba1", {"span": "mixer", "reduce": "share", "with_dt": False}, ms.ConfigError, "dt included"),
+    ("mamba1", {"rollout": True, "reduce": None}, ms.ConfigError, "a rollout needs one map per layer"),
+    ("mamba1", {"rollout": True, "layers": [0, 2]}, ms.ConfigError, "one after the other, not .0, 2."),
+    ("mamba1", {"units": [12]}, ms.ConfigError, "channel 12 is out of range: the model has channels 0 to 11"),
+    ("mamba2", {"units": []}, ms.ConfigError, "units must name each one once"),
+    ("mamba2", {"layers": [1, 1]}, ms.ConfigError, "layers must name each one once"),
+    ("mamba2", {"layers": 3}, ms.SiteError, "layer 3 is out of range"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "error", "said"), REFUSED)
+def test_what_has_no_meaning_is_refused_in_one_sentence(name, options, error, said):
+    with pytest.raises(error, match=said) as caught:
+        ms.effective_attention(built(CONFIGS[name]), IDS, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_prompts_are_refused():
+    with pytest.raises(ms.PromptError, match="one prompt is wanted here, but 2 were given"):
+        ms.effective_attention(built(CONFIGS["mamba1"]), torch.tensor([[1, 2], [3, 4]]))
+
+
+def test_a_result_larger_than_the_memory_is_refused_before_anything_is_run(monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("M", (), {"available": 100_000})())
+    model = built(CONFIGS["mamba1"], torch.float32)
+    with pytest.raises(ms.ConfigError, match="3 x 21 x 21 x 12 numbers"):
+        ms.effective_attention(model, IDS, reduce=None)
+    assert ms.effective_attention(model, IDS)["attention"].shape == (3, 21, 21)
+
+
+@pytest.mark.parametrize("diagnose", [ms.retention, ms.half_life_spectrum])
+def test_a_transformer_has_no_state_that_could_be_retained(diagnose):
+    with pytest.raises(ms.ModelError, match="layers have no decaying state"):
+        diagnose(built(CONFIGS["transformer"]), IDS)

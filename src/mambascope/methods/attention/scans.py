@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from mambascope.methods.attention.decayed import apart, decay, overlapping
+from mambascope.methods.attention.decayed import apart, overlapping, remaining
 from mambascope.methods.attention.readings import Reading
 from mambascope.models.decay import decay_rates
 from mambascope.models.language_model import LanguageModel
@@ -65,19 +65,19 @@ class ChannelScan:
     def block(self, units: Int64[Tensor, " units"], targets: range, sources: range) -> Block:
         """See Maps."""
         first = targets.start
-        found = self.step.new_zeros(len(units), len(targets), len(sources))
+        found = self.step.new_empty(len(units), len(targets), len(sources))
         before = range(sources.start, min(sources.stop, first))
         if before:
             clock = self.clock[units]
-            far = apart(
+            apart(
                 self.rates[units],
-                clock[:, targets.start : targets.stop],
+                clock[:, first : targets.stop],
                 clock[:, first : first + 1],
                 clock[:, before.start : before.stop],
                 self._reads(units, targets),
                 self._writes(units, before),
+                out=found[:, :, : len(before)],
             )
-            found[:, :, : len(before)] = far
         if sources.stop > first:
             together = overlapping(
                 self.rates[units],
@@ -93,7 +93,7 @@ class ChannelScan:
     ) -> Float[Tensor, "T units N"]:
         """What is left at the end of what each token wrote: exp(A (c_T - c_s)) dt_s B_s u_s."""
         clock = self.clock[units]
-        kept = decay(self.rates[units], clock[:, -1:] - clock)
+        kept = remaining(self.rates[units, None], (clock[:, -1:] - clock)[..., None])
         return (kept * self._writes(units, range(len(u)))).transpose(0, 1) * u[:, units, None]
 
     def _reads(self, units: Tensor, tokens: range) -> Float[Tensor, "units tokens N"]:
@@ -133,7 +133,7 @@ class HeadScan:
         scores = (self.C[:, late] @ self.B[:, early].mT)[self._group(units)]
         clock = self.clock[units]
         elapsed = clock[:, late, None] - clock[:, None, early]
-        kept = torch.exp(self.rates[units, None, None] * elapsed.clamp_(min=0).to(scores.dtype))
+        kept = remaining(self.rates[units, None, None], elapsed.clamp_(min=0))
         found = scores.mul_(kept).mul_(self.step[units, None, early])
         return found.tril_(targets.start - sources.start)
 
@@ -142,7 +142,7 @@ class HeadScan:
     ) -> Float[Tensor, "T units P N"]:
         """What is left at the end of what each token wrote: exp(A (c_T - c_s)) dt_s u_s B_s^T."""
         clock = self.clock[units]
-        kept = torch.exp(self.rates[units, None] * (clock[:, -1:] - clock).to(u.dtype))
+        kept = remaining(self.rates[units, None], clock[:, -1:] - clock)
         scaled = (kept * self.step[units]).mT[:, :, None] * u[:, units]
         return scaled[..., None] * self.B[self._group(units)].transpose(0, 1)[:, :, None, :]
 
