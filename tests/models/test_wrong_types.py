@@ -10,7 +10,8 @@ from mambascope.models.config import Mamba1Config
 from mambascope.models.language_model import LanguageModel
 from mambascope.models.load import _named_tokenizer
 from mambascope.models.prompts import _rows
-from mambascope.sites.site import resolve_layers
+from mambascope.sites.positions import places_of
+from mambascope.sites.site import layers_in_range
 from mambascope.training.init import initialise
 
 
@@ -38,23 +39,26 @@ def test_what_is_no_prompt(prompt):
 
 @pytest.mark.parametrize("positions", [[1.5], slice(0, 2), [[0], ["a"]], 2.5, "01"])
 def test_what_are_no_positions(positions):
-    edit = object.__new__(ms.Edit)
-    for name, value in {"site": "u", "positions": positions, "rows": None}.items():
-        object.__setattr__(edit, name, value)
     with pytest.raises(SiteError, match="positions must be a whole number"):
-        bare(ms.Edit.places)(edit, torch.tensor([3, 3]).numpy())
+        bare(places_of)(positions, None, torch.tensor([3, 3]).numpy())
 
 
 @pytest.mark.parametrize("layers", ["3", 1.5, [0.5], slice(0, 1)])
-def test_what_are_no_layers(layers, model):
+def test_what_are_no_layers(layers):
     with pytest.raises(SiteError, match="layers of site 'u' must be a whole number or a list"):
-        bare(resolve_layers)(model.sites["u"], layers, 2)
+        bare(layers_in_range)(layers, 2, "site 'u'")
 
 
 @pytest.mark.parametrize("edits", [ms.Edit(site="u", op="zero"), ["zero"], [None]])
 def test_what_are_no_edits(edits, model):
     with pytest.raises(SiteError, match="edits must be a list of Edit"):
         bare(LanguageModel.run)(model, [1, 2], edits=edits)
+
+
+@pytest.mark.parametrize("cuts", [ms.Cut(sources=0, targets=1), ["cut"], [None]])
+def test_what_are_no_cuts(cuts, model):
+    with pytest.raises(SiteError, match="cuts must be a list of Cut"):
+        bare(LanguageModel.run)(model, [1, 2], cuts=cuts)
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "3"])

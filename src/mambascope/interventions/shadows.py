@@ -50,7 +50,7 @@ class Shadows:
 
     def ask(self, tap: LayerTap, base: Segments, lengths: np.ndarray) -> None:
         """Let the base run's mixer keep the state of each view at its starts."""
-        for shadow in self.each:
+        for shadow in self._kept():
             last = base.offsets[shadow.rows] + shadow.starts - 1
             tap.add_view(keeping(shadow.cut, base, lengths, shadow.rows, last))
 
@@ -66,13 +66,17 @@ class Shadows:
 
         kept: what the base run's mixer kept; empty where a view has no state of its own, as in attention
         """
-        for number, shadow in enumerate(self.each):
+        starts = dict(zip(map(id, self._kept()), kept, strict=False))
+        for shadow in self.each:
             among = np.flatnonzero(_within(shadow.pairs, pairs, segments.count))
             slots = shadow.slots[pairs]
-            start = kept[number] if kept else None
-            view = targeting(shadow.cut, segments, lengths, among, start, slots)
+            view = targeting(shadow.cut, segments, lengths, among, starts.get(id(shadow)), slots)
             if view is not None:
                 tap.add_view(view)
+
+    def _kept(self) -> list[Shadow]:
+        """Those that need a state of the base run, in the order in which it is kept."""
+        return [shadow for shadow in self.each if len(shadow.rows)]
 
 
 def _within(pairs: np.ndarray, part: slice, count: int) -> np.ndarray:

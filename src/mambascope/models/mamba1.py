@@ -32,6 +32,7 @@ from mambascope.models.kernels import (
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
 from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
+from mambascope.models.residual import added
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -88,13 +89,13 @@ class Mamba1Mixer(nn.Module):
         dt, B, C = self._dt_B_C(u)
         dt, B, C = tap("dt", dt), tap("B", B), tap("C", C)
         scan = SelectiveRecurrence(
-            u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D
+            u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D, overwrite=tap.idle
         )
         y, state = run_scan(scan, carry and carry.state, segments, tap)
         if tap.views:
             entering = ConvInput(conv_in, carry and carry.conv, self.config.d_conv, self._reread)
             y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
-        gated = tap("gated", gate(tap("scan_out", y), z))
+        gated = tap("gated", gate(tap("scan_out", y), z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
 
@@ -110,7 +111,8 @@ class Mamba1Mixer(nn.Module):
         dt, B, C = linear(u, self.x_proj.weight).split([c.dt_rank, c.d_state, c.d_state], dim=-1)
         if c.bcdt_norm_eps is not None:
             dt, B, C = (rms_norm(v, torch.ones_like(v[0]), c.bcdt_norm_eps) for v in (dt, B, C))
-        return softplus_bias(linear(dt, self.dt_proj.weight), self.dt_proj.bias), B, C
+        projected = linear(dt, self.dt_proj.weight)
+        return softplus_bias(projected, self.dt_proj.bias, overwrite=True), B, C
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,7 @@ class SelectiveRecurrence(ScanInputs):
     B: Float[Tensor, "tokens N"]
     C: Float[Tensor, "tokens N"]
     D: Float[Tensor, " E"]
+    overwrite: bool = False  # whether the output may take the place of u
 
     def scan(
         self,
@@ -137,7 +140,16 @@ class SelectiveRecurrence(ScanInputs):
         it = self if tokens is None else self.taken(tokens)
         D = self.D if skip else None
         return selective_scan(
-            it.u, it.dt, it.A, it.B, it.C, D, state, segments, all_states=all_states
+            it.u,
+            it.dt,
+            it.A,
+            it.B,
+            it.C,
+            D,
+            state,
+            segments,
+            all_states=all_states,
+            overwrite=self.overwrite,
         )
 
     def write(self) -> Float[Tensor, "tokens E N"]:
@@ -175,7 +187,7 @@ class Mamba1Block(nn.Module):
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
-        return tap("resid_post", resid + tap("mixer_out", out)), carry
+        return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -32,6 +32,7 @@ from mambascope.models.kernels import (
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
 from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
+from mambascope.models.residual import added
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -68,16 +69,16 @@ class GatedNorm(nn.Module):
         self.groups = config.n_groups if config.norm_scope == "group" else 1
 
     def forward(
-        self, y: Float[Tensor, "tokens E"], z: Float[Tensor, "tokens E"]
+        self, y: Float[Tensor, "tokens E"], z: Float[Tensor, "tokens E"], overwrite: bool = False
     ) -> Float[Tensor, "tokens E"]:
-        """norm(y * silu(z)), or norm(y) * silu(z)."""
+        """norm(y * silu(z)), or norm(y) * silu(z); `overwrite`: y is not needed any more."""
         if self.before_gate:
-            return gate(self._norm(y), z)
-        return self._norm(gate(y, z))
+            return gate(self._norm(y, overwrite), z, overwrite=True)
+        return self._norm(gate(y, z, overwrite=overwrite), overwrite=True)
 
-    def _norm(self, y: Tensor) -> Tensor:
+    def _norm(self, y: Tensor, overwrite: bool) -> Tensor:
         if self.groups == 1:
-            return rms_norm(y, self.weight, self.eps)
+            return rms_norm(y, self.weight, self.eps, overwrite=overwrite)
         grouped = y.reshape(-1, y.shape[-1] // self.groups)
         normed = rms_norm(grouped, torch.ones_like(grouped[0]), self.eps)
         return normed.view_as(y) * self.weight
@@ -124,9 +125,16 @@ class Mamba2Mixer(nn.Module):
             entering = ConvInput(conv_in, carry and carry.conv, c.d_conv, self._reread)
             y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
         y = tap("scan_out", y).flatten(1)
-        gated = tap("gated", self.norm(y, z) if self.norm else gate(y, z))
+        gated = tap("gated", self._gated(y, z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
+
+    def _gated(
+        self, y: Float[Tensor, "tokens E"], z: Float[Tensor, "tokens E"], *, overwrite: bool
+    ) -> Float[Tensor, "tokens E"]:
+        if self.norm is None:
+            return gate(y, z, overwrite=overwrite)
+        return self.norm(y, z, overwrite)
 
     def _u_B_C(
         self, uBC: Float[Tensor, "tokens channels"]
@@ -215,4 +223,4 @@ class Mamba2Block(nn.Module):
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
-        return tap("resid_post", resid + tap("mixer_out", out)), carry
+        return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry

@@ -44,7 +44,7 @@ def places_of(positions: Positions, rows: Sequence[int] | Index | None, lengths:
     return Places(chosen, counts, np.where(given < 0, given + sizes, given))
 
 
-def _by_row(positions: Positions, lengths: Index) -> tuple[Index, Index]:
+def _by_row(positions: Any, lengths: Index) -> tuple[Index, Index]:
     """How many positions each row has, and all of them as they were given."""
     count = len(lengths)
     if positions is None:

@@ -106,6 +106,11 @@ class LayerTap:
             self.record(site, value)
         return value
 
+    @property
+    def idle(self) -> bool:
+        """True if nothing at this layer is looked at or changed, so that intermediates may be overwritten."""
+        return not (self._edits or self._records or self._views)
+
     def wants(self, *sites: str) -> bool:
         """True if any of the sites is edited or recorded here."""
         return any(site in self._edits or site in self._records for site in sites)

@@ -55,6 +55,16 @@ def empty_flat(*shape: int) -> tuple[Tensor, np.ndarray]:
     return out, out.view(-1).numpy()
 
 
+def result_flat(x: Tensor, overwrite: bool) -> tuple[Tensor, np.ndarray]:
+    """Where a result of x's shape goes, and its elements as one row: over x if that may be and x is one row, else new.
+
+    Fresh memory costs more than the arithmetic on it: the system clears every page at its first use.
+    """
+    if not (overwrite and x.is_contiguous()):
+        return empty_flat(*x.shape)
+    return x, x.detach().view(-1).numpy()
+
+
 def start_gradient(state: Tensor, segments: Segments, by_segment: Tensor) -> Tensor:
     """The gradient by the carried states from that by each segment's start; a slot may serve several segments."""
     carried = np.flatnonzero(segments.slots >= 0)

@@ -103,7 +103,7 @@ def conv_carry(
     carry: Float[Tensor, "slots taps E"] | None,
     segments: Segments,
     taps: int,
-) -> Float[Tensor, "keep taps E"]:
+) -> Float[Tensor, "keep remembered E"]:
     """The last `taps` - 1 inputs of the convolution at each kept token, oldest first, reaching back into the carry."""
     remembered = taps - 1
     if len(segments.keep) == 0 or remembered == 0:

@@ -35,16 +35,19 @@ def selective_scan(
     segments: Segments,
     *,
     all_states: bool = False,
+    overwrite: bool = False,
 ) -> ScanOutput:
     """Mamba-1's scan: h_t = exp(dt_t A) h_{t-1} + dt_t u_t B_t, y_t = C_t h_t + D u_t.
 
     `state` holds the carry that `segments.slots` point to. `out` has u's dtype; kept and recorded states are float32,
-    or float64 where u is.
+    or float64 where u is. `overwrite`: u is not needed any more, so the output may take its place (here and below).
     """
     if cuda.can_scan(u, state, segments, all_states):
         return cuda.selective_scan(u, dt, A, B, C, D, segments)
     inputs = _wide((u, dt, A, B, C, D, state))
-    result = _backend(inputs).selective_scan(*inputs, segments=segments, all_states=all_states)
+    backend = _backend(inputs)
+    over = {} if backend is definition else {"overwrite": overwrite and inputs[0] is u}
+    result = backend.selective_scan(*inputs, segments=segments, all_states=all_states, **over)
     return result._replace(out=result.out.to(u.dtype))
 
 
@@ -81,29 +84,35 @@ def causal_conv(
 
 
 def gate(
-    out: Float[Tensor, "tokens ..."], z: Float[Tensor, "tokens ..."]
+    out: Float[Tensor, "tokens ..."], z: Float[Tensor, "tokens ..."], *, overwrite: bool = False
 ) -> Float[Tensor, "tokens ..."]:
-    """out * silu(z)."""
+    """out * silu(z); `overwrite` as above, of `out`."""
     if not _worth_fusing((out, z)):
         return out * F.silu(z)
-    return _backend((out, z)).gate(out.flatten(1), z.flatten(1)).view(out.shape)
+    return _backend((out, z)).gate(out.flatten(1), z.flatten(1), overwrite).view(out.shape)
 
 
 def softplus_bias(
-    x: Float[Tensor, "tokens E"], bias: Float[Tensor, " E"] | None
+    x: Float[Tensor, "tokens E"], bias: Float[Tensor, " E"] | None, *, overwrite: bool = False
 ) -> Float[Tensor, "tokens E"]:
-    """softplus(x + bias)."""
+    """softplus(x + bias); `overwrite` as above, of `x`."""
     if not _worth_fusing((x, bias)):
         return F.softplus(x if bias is None else x + bias)
-    return _backend((x, bias)).softplus_bias(x, bias)
+    return _backend((x, bias)).softplus_bias(x, bias, overwrite)
 
 
 def rms_norm(
-    x: Float[Tensor, "tokens D"], weight: Float[Tensor, " D"], eps: float
+    x: Float[Tensor, "tokens D"],
+    weight: Float[Tensor, " D"],
+    eps: float,
+    *,
+    overwrite: bool = False,
 ) -> Float[Tensor, "tokens D"]:
-    """x / sqrt(mean(x^2) + eps) * weight, computed in float32 for half precision, in the weight's dtype."""
+    """x / sqrt(mean(x^2) + eps) * weight, computed in float32 for half precision, in the weight's dtype; `overwrite` as
+    above, of `x`.
+    """
     if _worth_fusing((x, weight)):
-        return _backend((x, weight)).rms_norm(x, weight, eps)
+        return _backend((x, weight)).rms_norm(x, weight, eps, overwrite)
     wide = x.to(_wide_dtype(x))
     normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     return (weight * normed).to(weight.dtype)

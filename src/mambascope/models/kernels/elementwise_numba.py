@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 from torch import Tensor
 
-from mambascope.models.kernels.blocks import SHARES, empty_flat, flat, rows
+from mambascope.models.kernels.blocks import SHARES, flat, result_flat, rows
 from mambascope.models.kernels.jit import kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
@@ -29,26 +29,26 @@ _NOTHING = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-def gate(out: Tensor, z: Tensor) -> Tensor:
-    """out * silu(z)."""
+def gate(out: Tensor, z: Tensor, overwrite: bool = False) -> Tensor:
+    """out * silu(z), written over `out` if that may be."""
     use_torch_threads()
-    gated, flat_gated = empty_flat(*out.shape)
+    gated, flat_gated = result_flat(out, overwrite)
     _gate(*rows(out), *rows(z), out.shape[1], flat_gated)
     return gated
 
 
-def softplus_bias(x: Tensor, bias: Tensor | None) -> Tensor:
-    """softplus(x + bias)."""
+def softplus_bias(x: Tensor, bias: Tensor | None, overwrite: bool = False) -> Tensor:
+    """softplus(x + bias), written over `x` if that may be."""
     use_torch_threads()
-    out, flat_out = empty_flat(*x.shape)
+    out, flat_out = result_flat(x, overwrite)
     _softplus(*rows(x), flat(bias), x.shape[1], flat_out)
     return out
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / rms(x) * weight."""
+def rms_norm(x: Tensor, weight: Tensor, eps: float, overwrite: bool = False) -> Tensor:
+    """x / rms(x) * weight, written over `x` if that may be."""
     use_torch_threads()
-    out, flat_out = empty_flat(*x.shape)
+    out, flat_out = result_flat(x, overwrite)
     _rms_norm(*rows(x), flat(weight), np.float32(eps), flat_out)
     return out
 

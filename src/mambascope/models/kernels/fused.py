@@ -35,6 +35,7 @@ def selective_scan(
     state: Tensor | None,
     segments: Segments,
     all_states: bool,
+    overwrite: bool,
 ) -> ScanOutput:
     """Mamba-1's scan."""
     E = len(A)
@@ -42,14 +43,14 @@ def selective_scan(
         u, dt = F.pad(u, (0, missing)), F.pad(dt, (0, missing))
         A, D = F.pad(A, (0, 0, 0, missing)), _padded(D, 0, missing)
         state = _padded(state, 0, 0, 0, missing)
-        out, kept, states = selective_scan(u, dt, A, B, C, D, state, segments, all_states)
+        out, kept, states = selective_scan(u, dt, A, B, C, D, state, segments, all_states, True)
         return ScanOutput(out[:, :E], kept[:, :E], None if states is None else states[:, :E])
     if needs_gradients((u, dt, A, B, C, D, state)):
         return selective_scan_backward.with_gradients(
             u, dt, A, B, C, D, state, segments=segments, all_states=all_states
         )
     return selective_scan_numba.selective_scan(
-        u, dt, A, B, C, D, state, segments, segments.keep, all_states
+        u, dt, A, B, C, D, state, segments, segments.keep, all_states, overwrite
     )
 
 
@@ -99,25 +100,25 @@ def causal_conv(
     return conv_numba.causal_conv(x, weight, bias, carry, segments)
 
 
-def gate(out: Tensor, z: Tensor) -> Tensor:
+def gate(out: Tensor, z: Tensor, overwrite: bool) -> Tensor:
     """out * silu(z), rows of a multiple of `LANES`."""
     if needs_gradients((out, z)):
         return elementwise_backward.Gate.apply(out, z)  # pyright: ignore
-    return elementwise_numba.gate(out, z)
+    return elementwise_numba.gate(out, z, overwrite)
 
 
-def softplus_bias(x: Tensor, bias: Tensor | None) -> Tensor:
+def softplus_bias(x: Tensor, bias: Tensor | None, overwrite: bool) -> Tensor:
     """softplus(x + bias), rows of a multiple of `LANES`."""
     if needs_gradients((x, bias)):
         return elementwise_backward.SoftplusBias.apply(x, bias)  # pyright: ignore
-    return elementwise_numba.softplus_bias(x, bias)
+    return elementwise_numba.softplus_bias(x, bias, overwrite)
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, eps: float, overwrite: bool) -> Tensor:
     """x / rms(x) * weight, rows of a multiple of `LANES`."""
     if needs_gradients((x, weight)):
         return elementwise_backward.RMSNorm.apply(x, weight, eps)  # pyright: ignore
-    return elementwise_numba.rms_norm(x, weight, eps)
+    return elementwise_numba.rms_norm(x, weight, eps, overwrite)
 
 
 def needs_gradients(tensors: Sequence[Tensor | None]) -> bool:

@@ -16,6 +16,7 @@ from mambascope.models.kernels.blocks import (
     empty_flat,
     flat,
     read_block,
+    result_flat,
     shares,
     slots_of,
     write_block,
@@ -47,11 +48,12 @@ def selective_scan(
     segments: Segments,
     keep: np.ndarray,
     all_states: bool,
+    overwrite: bool = False,
 ) -> ScanOutput:
-    """The scan without gradients, keeping the state after the tokens of `keep`."""
+    """The scan without gradients, keeping the state after the tokens of `keep`; its output over `u` if that may be."""
     use_torch_threads()
     E, N = A.shape
-    out, flat_out = empty_flat(*u.shape)
+    out, flat_out = result_flat(u, overwrite)
     kept, flat_kept = empty_flat(len(keep), E, N)
     states, flat_states = empty_flat(len(u) if all_states else 0, E, N)
     _scan(
