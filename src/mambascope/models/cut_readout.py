@@ -118,12 +118,8 @@ def _scan(
     tap: LayerTap,
 ) -> tuple[Tensor, Tensor]:
     """The second recurrence over all jobs: its output for every token, and the state after each job."""
-    starts = _starts(view, state, segments)
-    jobs = Segments.of(
-        counts,
-        slots=None if starts is None else np.arange(len(counts)),
-        keep="last" if view.keep else "none",
-    )
+    starts, slots = _starts(view, state, segments)
+    jobs = Segments.of(counts, slots=slots, keep="last" if view.keep else "none")
     cut = view.cut
     written = seen
     if cut.own_write and not cut.recomputes_sources:
@@ -136,20 +132,18 @@ def _scan(
     return out + seen.skip(), kept
 
 
-def _starts(view: View, state: Tensor | None, segments: Segments) -> Tensor | None:
-    """Each job's state before its segment: the view's own, else the segment's; None if all start from nothing."""
+def _starts(
+    view: View, state: Tensor | None, segments: Segments
+) -> tuple[Tensor | None, np.ndarray]:
+    """States, and each job's entry among them: the view's own before its segment, else the segment's; -1 for nothing."""
     own = segments.slots[view.segments]
-    ahead = np.full(len(own), -1) if view.slots is None else view.slots
-    source = view.start if view.start is not None and (ahead >= 0).any() else state
-    if source is None or ((own < 0) & (ahead < 0)).all():
-        return None
-    starts = source.new_zeros(len(own), *source.shape[1:])
-    for entries, values in ((own, state), (ahead, view.start)):
-        chosen = np.flatnonzero(entries >= 0)
-        if values is not None and len(chosen):
-            index = torch.from_numpy(entries[chosen]).to(values.device)
-            starts[torch.from_numpy(chosen).to(values.device)] = values[index].to(starts)
-    return starts
+    if view.start is None or view.slots is None or (view.slots < 0).all():
+        return state, own
+    if state is None or (view.slots >= 0).all():
+        return view.start, view.slots
+    # Some jobs start from either: entries of a view lie behind those of the carry.
+    both = torch.cat([state, view.start.to(state)])
+    return both, np.where(view.slots >= 0, view.slots + len(state), own)
 
 
 def _read(
