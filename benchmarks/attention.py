@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 import torch
 from _shared import LAYERS, VOCAB, WIDTH
@@ -20,7 +21,12 @@ import mambascope as ms
 from mambascope.models.config import Mamba1Config, Mamba2Config, ModelConfig
 
 LAYER = 12
-SIZES = {"n_layers": LAYERS, "d_model": WIDTH, "vocab_size": VOCAB, "d_inner": 2 * WIDTH}
+SIZES: dict[str, Any] = {
+    "n_layers": LAYERS,
+    "d_model": WIDTH,
+    "vocab_size": VOCAB,
+    "d_inner": 2 * WIDTH,
+}
 ROWS = [
     (architecture, tokens, reduce)
     for architecture in ("mamba1", "mamba2")
@@ -48,7 +54,9 @@ def model_of(architecture: str) -> ms.LanguageModel:
     for name, parameter in model.named_parameters():
         parameter.normal_(0, 0.02)
         if name.endswith("A_log"):
-            parameter.copy_(torch.log(1 + torch.arange(parameter.shape[-1]) % 16).expand_as(parameter))
+            parameter.copy_(
+                torch.log(1 + torch.arange(parameter.shape[-1]) % 16).expand_as(parameter)
+            )
         elif name.endswith(("dt_proj.bias", "dt_bias")):
             step = torch.exp(torch.empty_like(parameter).uniform_(-6.9, -2.3))
             parameter.copy_(step.expm1().log())

@@ -13,6 +13,7 @@ import tyro
 from pydantic import ValidationError
 
 from mambascope import __version__
+from mambascope.cli.attention import Attention
 from mambascope.cli.models import Models
 from mambascope.cli.show import Show
 from mambascope.cli.sweep import Sweep
@@ -23,6 +24,7 @@ from mambascope.options import wrong_option
 
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Attention, tyro.conf.subcommand("attention")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Models, tyro.conf.subcommand("models")]
@@ -57,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Trace | Sweep | Show | Models | Train:
+def parse(arguments: Sequence[str]) -> Trace | Attention | Sweep | Show | Models | Train:
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]

@@ -51,6 +51,23 @@ EFFECT = Schema(
 )
 
 
+ATTENTION = Schema(
+    method="attention",
+    variables={"attention": ("layer", "target", "source")},
+    coords={name: (name,) for name in ("layer", "target", "source")}
+    | {"target_token": ("target",), "source_token": ("source",)},
+    attrs=("prompt", "model", "architecture", "span", "reduce", "rollout"),
+)
+
+RETENTION = Schema(
+    method="retention",
+    variables=dict.fromkeys(("surviving", "written", "share", "half_life"), ("layer", "position"))
+    | {"state_norm": ("layer",)},
+    coords={"layer": ("layer",), "position": ("position",), "token": ("position",)},
+    attrs=("prompt", "model", "architecture"),
+)
+
+
 def by_site(result: xr.Dataset) -> list[xr.Dataset]:
     """The traces of a result over several sites, one by one; a trace of one site is itself."""
     if "site" not in result.dims:

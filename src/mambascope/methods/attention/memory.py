@@ -151,6 +151,7 @@ def _attrs(
     return {
         "method": method,
         "prompt": prompt if isinstance(prompt, str) else json.dumps(ids),
+        "tokens": len(ids),
         "architecture": model.config.architecture,
         **origin_of(model),
     }
