@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import nn
 
+from mambascope.models.checkpoints import hash as hash_module
 from mambascope.models.checkpoints.hash import weights_hash
 from mambascope.models.load import load
 from tests.models.checkpoints.small import reference
@@ -33,3 +34,19 @@ def test_one_changed_number_changes_the_hash():
     before = weights_hash(model)
     model.blocks[1].mixer.D.data[7] += 1e-6
     assert weights_hash(model) != before
+
+
+def test_a_changed_weight_is_seen_and_an_unchanged_one_is_not_read_again(monkeypatch):
+    layer = torch.nn.Linear(300, 400)
+    first, read = weights_hash(layer), []
+    whole = hash_module._bytes
+    monkeypatch.setattr(
+        hash_module, "_bytes", lambda flat, sampled: read.append(sampled) or whole(flat, sampled)
+    )
+    assert weights_hash(layer) == first and all(read)
+    with torch.no_grad():
+        layer.weight[7, 7] += 1
+    changed = weights_hash(layer)
+    layer.bias.data.mul_(2)
+    assert len({first, changed, weights_hash(layer)}) == 3
+    assert weights_hash(torch.nn.Linear(300, 400)) != first
