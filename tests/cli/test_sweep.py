@@ -14,7 +14,7 @@ from mambascope.methods.tracing.aggregate import mean_effect
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.models.load import load
 from mambascope.results import save
-from mambascope.runner.config import SweepConfig
+from mambascope.runner.config import TraceSweep
 from tests.models.checkpoints.small import save_as_state_spaces
 from tests.runner.small import save_facts, save_model
 
@@ -40,12 +40,16 @@ def test_the_options_are_those_of_the_configurations():
     where = ["--executor", "ray", "--workers", "3", "--address", "auto", "--dtype", "float64"]
     command = parse(["sweep", "trace", "--facts", "bundled", "--out", "o", *options, *where])
     tracing = TracingConfig(site=("state", "u"), corruption="swap")
-    assert command.sweep == SweepConfig(
+    assert command.method.sweep == TraceSweep(
         facts="bundled", limit=7, only_known=True, dtype="float64", tracing=tracing
     )
-    assert (command.executor, command.workers, command.address) == ("ray", 3, "auto")
+    assert (command.method.executor, command.method.workers, command.method.address) == (
+        "ray",
+        3,
+        "auto",
+    )
     plain = parse(["sweep", "trace", "--facts", "bundled", "--out", "o"])
-    assert plain.sweep == SweepConfig(facts="bundled")
+    assert plain.method.sweep == TraceSweep(facts="bundled")
 
 
 def test_a_sweep_says_what_came_out(given: list[str], tmp_path: Path, capsys):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from mambascope.runner.config import SweepConfig
+from mambascope.runner.config import KnockoutSweep, TraceSweep
 
 MANY, FEW = 240, 2  # facts of a sweep that is to be interrupted, and how many of them are a batch
 PATIENCE = 600.0
@@ -53,11 +53,18 @@ def save_facts(path: Path, count: int = 24) -> Path:
     return path
 
 
-def config_of(model: Path, facts: Path, **options: Any) -> SweepConfig:
+def config_of(model: Path, facts: Path, **options: Any) -> TraceSweep:
     """A sweep of few samples in small batches."""
     tracing = {"samples": 2, **options.pop("tracing", {})}
     given = {"facts": str(facts), "model": str(model), "batch": 4, "tracing": tracing, **options}
-    return SweepConfig(**given)
+    return TraceSweep(**given)
+
+
+def knockout_of(model: Path, facts: Path, **options: Any) -> KnockoutSweep:
+    """A sweep of knockouts in small batches."""
+    knockout = {"window": 1, "source": ("subject", "context"), **options.pop("knockout", {})}
+    given = {"facts": str(facts), "model": str(model), "batch": 4, "knockout": knockout, **options}
+    return KnockoutSweep(**given)
 
 
 def command(model: Path, facts: Path, out: Path, *options: str, batch: int = 4) -> list[str]:

@@ -14,7 +14,7 @@ def test_a_line_a_minute_says_speed_and_time_left(monkeypatch):
     on = Console(file=io.StringIO(), force_terminal=False, width=120)
     with ProgressBar("reading facts", on) as bar:
         progress = SweepProgress(bar)
-        progress.begin("traced", 40, 100)
+        progress.begin("tracing facts", 40, 100)
         for _ in range(5):  # 4 facts in each 20 seconds; 40 were done before
             clock[0] += 20
             progress.advance(4)

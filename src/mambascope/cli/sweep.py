@@ -7,16 +7,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mambascope.runner.config import SweepConfig
+from mambascope.runner.config import KnockoutSweep, SweepConfig, TraceSweep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """Trace every fact of a set; started again after an interruption it goes on where it was."""
+class SweepCommand:
+    """What the sweeps of all methods have on the command line."""
 
-    method: Annotated[Literal["trace"], tyro.conf.Positional]
-    """What is done with each fact."""
-    sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    sweep: SweepConfig
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the results; a sweep that was interrupted there goes on."""
     executor: Literal["local", "ray"] = "local"
@@ -42,9 +40,40 @@ class Sweep:
             workers=self.workers,
             address=self.address,
         )
-        counts = count(fact_rows(SweepFolder(folder)))
+        opened = SweepFolder(folder)
+        counts = count(fact_rows(opened), opened.method.done)
         if self.json:
             print(json.dumps({"out": str(folder), **counts}))
             return
         print(", ".join(f"{number} {status}" for status, number in counts.items()))
         print(f"wrote {folder}; see it with: mambascope show {folder}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTrace(SweepCommand):
+    """Trace every fact of a set; started again after an interruption it goes on where it was."""
+
+    sweep: Annotated[TraceSweep, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepKnockout(SweepCommand):
+    """Cut edges in every fact of a set; started again after an interruption it goes on where it was."""
+
+    sweep: Annotated[KnockoutSweep, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One method over a whole fact set; started again after an interruption it goes on where it was."""
+
+    method: Annotated[
+        Annotated[SweepTrace, tyro.conf.subcommand("trace")]
+        | Annotated[SweepKnockout, tyro.conf.subcommand("knockout")],
+        tyro.conf.arg(name=""),
+    ]
+    """What is done with each fact."""
+
+    def run(self) -> None:
+        """Run the sweep, and say what came out."""
+        self.method.run()

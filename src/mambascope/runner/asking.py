@@ -1,6 +1,7 @@
 """What is found out about a fact before it is traced: whether it can be, how long it is, and whether the model knows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mambascope.data.fact_prompt import FactPrompt
@@ -9,18 +10,27 @@ from mambascope.interventions.prompt import answer_token, read_prompt, token_tex
 from mambascope.runner.units import TAKEN
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mambascope.models.language_model import LanguageModel
 
 
 def ask(
-    model: "LanguageModel", facts: Sequence[FactPrompt], *, only_known: bool
+    model: "LanguageModel",
+    facts: Sequence[FactPrompt],
+    ranks: range | None = None,
+    others: "Mapping[str, LanguageModel] | None" = None,
 ) -> list[dict[str, Any]]:
-    """One record per fact (tables.ASKED): status "taken", "failed" or "skipped", and the reason of the latter two."""
+    """One record per fact (tables.ASKED): status "taken", "failed" or "skipped", and the reason of the latter two.
+
+    ranks:  those that the answer's first token may have, 1 being the top; None does not ask for any
+    others: by name, models for which it must have such a rank too
+    """
     read = [_read(model, fact) for fact in facts]
-    if only_known:
-        asked = [row for row in read if row["status"] == TAKEN]
-        for row, top in zip(asked, _tops(model, [row["ids"] for row in asked]), strict=True):
-            row |= _judged(model, row["target"], top)
+    if ranks is not None:
+        _judge(model, read, ranks)
+        for name, other in (others or {}).items():
+            _judge_too(name, other, facts, read, ranks)
     return [{name: row[name] for name in row if name not in ("ids", "target")} for row in read]
 
 
@@ -39,29 +49,60 @@ def _read(model: "LanguageModel", fact: FactPrompt) -> dict[str, Any]:
     return {**row, **read, "ids": asked.ids, "target": target}
 
 
-def _tops(model: "LanguageModel", prompts: list[list[int]]) -> "list[int | MambascopeError]":
-    """Each prompt's top token; where a prompt cannot be run, its error."""
+def _judge(model: "LanguageModel", rows: list[dict[str, Any]], ranks: range) -> None:
+    """Skip the taken facts whose answer has another rank; one without an answer of its own has rank 1."""
+    asked = [row for row in rows if row["status"] == TAKEN]
+    for row, logits in zip(asked, _logits(model, [row["ids"] for row in asked]), strict=True):
+        if isinstance(logits, MambascopeError):
+            row |= {"status": "failed", "reason": str(logits)}
+            continue
+        top = int(logits.argmax())
+        said = row["top_answer"] = token_texts(model, [top])[0]
+        target = top if row["target"] is None else row["target"]
+        rank = 1 + int((logits > logits[target]).sum())
+        if rank not in ranks:
+            wanted = token_texts(model, [target])[0]
+            row |= {"status": "skipped", "reason": _other_rank(said, wanted, rank, ranks)}
+
+
+def _judge_too(
+    name: str,
+    model: "LanguageModel",
+    facts: Sequence[FactPrompt],
+    rows: list[dict[str, Any]],
+    ranks: range,
+) -> None:
+    """Skip the taken facts whose answer has another rank for another model, with a tokenizer of its own.
+
+    The answer is the fact set's, or what the first model says.
+    """
+    chosen = [(fact, row) for fact, row in zip(facts, rows, strict=True) if row["status"] == TAKEN]
+    own = [
+        _read(model, replace(fact, answer=fact.answer or row["top_answer"])) for fact, row in chosen
+    ]
+    _judge(model, own, ranks)
+    for (_, row), theirs in zip(chosen, own, strict=True):
+        if theirs["status"] != TAKEN:
+            row |= {"status": "skipped", "reason": f"{name}: {theirs['reason']}"}
+
+
+def _logits(
+    model: "LanguageModel", prompts: list[list[int]]
+) -> "Sequence[Tensor | MambascopeError]":
+    """Each prompt's last logits (V,); where a prompt cannot be run, its error."""
     if not prompts:
         return []
     try:
         logits = model.run(prompts, logits="last").logits
         assert logits is not None
-        return logits.argmax(-1).tolist()
+        return list(logits)
     except MambascopeError as error:
         if len(prompts) == 1:
             return [error]
-        return [top for prompt in prompts for top in _tops(model, [prompt])]
+        return [found for prompt in prompts for found in _logits(model, [prompt])]
 
 
-def _judged(
-    model: "LanguageModel", target: int | None, top: "int | MambascopeError"
-) -> dict[str, Any]:
-    """What `only_known` makes of a fact; one without an answer of its own is known."""
-    if isinstance(top, MambascopeError):
-        return {"status": "failed", "reason": str(top)}
-    said = token_texts(model, [top])[0]
-    if target is None or target == top:
-        return {"top_answer": said}
-    wanted = token_texts(model, [target])[0]
-    reason = f"the model answers {said!r}, not {wanted!r}"
-    return {"status": "skipped", "reason": reason, "top_answer": said}
+def _other_rank(said: str, wanted: str, rank: int, ranks: range) -> str:
+    if ranks == range(1, 2):
+        return f"the model answers {said!r}, not {wanted!r}"
+    return f"{wanted!r} has rank {rank} for the model, not {ranks[0]} to {ranks[-1]}"

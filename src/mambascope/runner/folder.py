@@ -1,7 +1,7 @@
 """The folder of a sweep: whose it is, who is at work in it, and where its parts lie.
 
     manifest.json     the configuration, the digest of the facts, and at the end what came out
-    asked/ measured/ traced/    shards of finished units, until the end
+    asked/ measured/ traced/    shards of finished units, until the end; the last named as the method has it
     cells.parquet, facts.parquet    the result; with cells.parquet the sweep is finished
 
 At most one run works in it at a time: it holds a lock that goes with its process, however that ends.
@@ -17,19 +17,26 @@ from typing import Any
 from mambascope.errors import OutputError
 from mambascope.results.folder import MANIFEST, check_folder, write_files
 from mambascope.results.manifest import circumstances, from_json, to_json
-from mambascope.results.stack import METHOD
 from mambascope.runner.config import flat
+from mambascope.runner.methods import SweepMethod, method_of
 from mambascope.runner.shard import Shards
-from mambascope.runner.units import STAGES, Stage
 
 CELLS, FACTS, LOCK = "cells.parquet", "facts.parquet", ".lock"
 
 
 class SweepFolder:
-    """A folder in which this process alone is at work (see `claimed`), or that is only read."""
+    """A folder in which this process alone is at work (see `claimed`), or that is only read: its manifest names the method."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, method: SweepMethod | None = None) -> None:
         self.path = path
+        self._method = method
+
+    @property
+    def method(self) -> SweepMethod:
+        """What is done with each fact."""
+        if self._method is None:
+            self._method = method_of(self.manifest["method"])
+        return self._method
 
     @property
     def is_sweep(self) -> bool:
@@ -44,12 +51,15 @@ class SweepFolder:
     @property
     def started(self) -> bool:
         """True if any work is there that could be lost."""
-        return self.finished or any(any((self.path / stage).glob("*.parquet")) for stage in STAGES)
+        return self.finished or any(
+            any((self.path / stage).glob("*.parquet")) for stage in self.method.stages
+        )
 
     @property
     def weights(self) -> str | None:
         """The hash of the weights that the work so far was done with."""
-        shards = (shard for stage in STAGES for _, shard in self.shards(stage).read())
+        stages = self.method.stages
+        shards = (shard for stage in stages for _, shard in self.shards(stage).read())
         return next((shard.told["weights"] for shard in shards), None)
 
     @property
@@ -60,25 +70,25 @@ class SweepFolder:
         except OSError as error:
             raise OutputError(f"cannot read {self.path / MANIFEST}: {error.strerror}") from error
 
-    def shards(self, stage: Stage) -> Shards:
+    def shards(self, stage: str) -> Shards:
         """The finished units of a stage."""
         return Shards(self.path / stage)
 
     def description(self, sweep: dict[str, Any], **told: Any) -> bytes:
         """The manifest's content: whose folder this is, and what else is told."""
-        return to_json({**circumstances(METHOD), "sweep": sweep, **told}).encode()
+        return to_json({**circumstances(self.method.produces), "sweep": sweep, **told}).encode()
 
 
 @contextmanager
-def claimed(path: Path, sweep: dict[str, Any]) -> Iterator[SweepFolder]:
+def claimed(path: Path, sweep: dict[str, Any], method: SweepMethod) -> Iterator[SweepFolder]:
     """The folder for this sweep, made if need be and locked for this process.
 
     sweep: everything that decides the numbers; a folder that holds work of another such is refused
     Raises OutputError if it cannot be written to, holds something else, or another run is at work in it.
     """
-    folder = SweepFolder(path)
+    folder = SweepFolder(path, method)
     if not _only_locked(path):
-        check_folder(path, METHOD)
+        check_folder(path, method.produces)
         if (path / MANIFEST).exists() and not folder.is_sweep:
             raise OutputError(f"{path} holds a result that was saved there; name another folder")
     with _lock(path):

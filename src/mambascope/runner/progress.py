@@ -3,13 +3,7 @@
 import time
 
 from mambascope.progress import ProgressBar
-from mambascope.runner.units import Stage
 
-DOING: dict[Stage, str] = {
-    "asked": "asking facts",
-    "measured": "measuring subjects",
-    "traced": "tracing facts",
-}
 SECONDS = 60.0
 
 
@@ -22,9 +16,9 @@ class SweepProgress:
         self._first = self._done = self._total = 0
         self._began = self._told = time.monotonic()
 
-    def begin(self, stage: Stage, done: int, total: int) -> None:
-        """A stage begins, in which `done` of `total` facts were done before."""
-        self._doing, self._first, self._done, self._total = DOING[stage], done, done, total
+    def begin(self, doing: str, done: int, total: int) -> None:
+        """Something else begins, in which `done` of `total` facts were done before."""
+        self._doing, self._first, self._done, self._total = doing, done, done, total
         self._began = self._told = time.monotonic()
         self._bar.begin(self._doing, done, total)
 

@@ -16,8 +16,7 @@ from mambascope.results.folder import MANIFEST, write_files
 from mambascope.results.manifest import FORMAT, to_json
 from mambascope.runner.folder import CELLS, FACTS, SweepFolder
 from mambascope.runner.shard import KEY
-from mambascope.runner.tables import CELL_COLUMNS, FACT_COLUMNS, FAILED, SKIPPED, TRACED, identity
-from mambascope.runner.units import STAGES
+from mambascope.runner.tables import FAILED, SKIPPED, fact_columns, identity
 
 ROWS = 2**17  # of a row group
 
@@ -29,18 +28,24 @@ def finish(
     asked: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write the tables, all or none, and remove the shards. OutputError if they cannot be written."""
-    traced, told = {}, {}
-    for _, shard in folder.shards("traced").read():
-        traced |= {record["fact_id"]: record for record in shard.told["facts"]}
+    method, done, told = folder.method, {}, {}
+    for _, shard in folder.shards(method.done).read():
+        done |= {record["fact_id"]: record for record in shard.told["facts"]}
         told = told or shard.told["shared"] or {}
-    records = [traced.get(fact.fact_id) or _not_traced(fact, asked) for fact in facts]
-    counts = count(records)
-    cells = (shard.table for _, shard in folder.shards("traced").read())
-    described = {"format": FORMAT, "counts": counts, "shared": told, "config": sweep["tracing"]}
+    records = [done.get(fact.fact_id) or _not_done(fact, asked) for fact in facts]
+    counts = count(records, method.done)
+    cells = (shard.table for _, shard in folder.shards(method.done).read())
+    described = {
+        "format": FORMAT,
+        "counts": counts,
+        "shared": told,
+        "config": sweep[method.option],
+    }
+    columns = fact_columns(method)
     files = {
-        FACTS: _parquet([pa.Table.from_pylist(records, schema=FACT_COLUMNS)], FACT_COLUMNS, {}),
+        FACTS: _parquet([pa.Table.from_pylist(records, schema=columns)], columns, {}),
         MANIFEST: folder.description(sweep, finished=True, counts=counts),
-        CELLS: _parquet(cells, CELL_COLUMNS, described),  # last: with it the sweep is finished
+        CELLS: _parquet(cells, method.cells, described),  # last: with it the sweep is finished
     }
     write_files(folder.path, files)
     clear(folder)
@@ -53,17 +58,17 @@ def clear(folder: SweepFolder) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    for stage in STAGES:
+    for stage in folder.method.stages:
         shutil.rmtree(folder.path / stage, ignore_errors=True)
 
 
-def count(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many facts were traced, skipped and failed."""
+def count(records: Iterable[Mapping[str, Any]], done: str) -> dict[str, int]:
+    """How many facts have a result (under the method's own word, `done`), were skipped, and failed."""
     statuses = [record["status"] for record in records]
-    return {status: statuses.count(status) for status in (TRACED, SKIPPED, FAILED)}
+    return {status: statuses.count(status) for status in (done, SKIPPED, FAILED)}
 
 
-def _not_traced(fact: FactPrompt, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _not_done(fact: FactPrompt, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**identity(fact), **asked[fact.fact_id]}
 
 

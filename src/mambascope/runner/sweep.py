@@ -1,7 +1,7 @@
 """A sweep: every fact of a set through one method, as units whose results are kept as soon as they are there.
 
 The facts are asked (is the subject there, does the model know the answer?), their subjects measured, and those that are taken
-traced in batches. Each unit is done by exactly one worker and written once, by this process, so that a run that was killed at
+done in batches. Each unit is done by exactly one worker and written once, by this process, so that a run that was killed at
 any moment is gone on with by starting it again.
 """
 
@@ -17,16 +17,26 @@ from mambascope.progress import ProgressBar
 from mambascope.runner.config import SweepConfig
 from mambascope.runner.executors import Executor, make_executor
 from mambascope.runner.folder import SweepFolder, claimed
+from mambascope.runner.methods import method_of
 from mambascope.runner.progress import SweepProgress
 from mambascope.runner.result import clear, finish
 from mambascope.runner.shard import Shards
 from mambascope.runner.steady import linear_choice
 from mambascope.runner.stop import Stop
-from mambascope.runner.units import Done, Unit, ask_units, measure_units, trace_units
+from mambascope.runner.units import (
+    ASKED,
+    MEASURED,
+    Done,
+    Unit,
+    ask_units,
+    batch_units,
+    measure_units,
+)
 from mambascope.runner.worker import Worker
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
 SHOWN = 3
+DOING = {ASKED: "asking facts", MEASURED: "measuring facts"}
 SECONDS = 600.0  # batches are few and slow, so the speed is averaged over many of them
 
 
@@ -52,7 +62,8 @@ def sweep(
     linear = linear_choice()
     whose = identity(config, facts, linear)
     chosen = make_executor(executor, Worker(config, linear), workers, address)
-    with claimed(Path(out).expanduser(), whose) as folder, Stop() as stop:
+    method = method_of(config.method)
+    with claimed(Path(out).expanduser(), whose, method) as folder, Stop() as stop:
         if folder.finished:
             clear(folder)
         else:
@@ -76,20 +87,21 @@ class _Run:
         self, folder: SweepFolder, executor: Executor, stop: Stop, progress: SweepProgress
     ) -> None:
         self.folder, self.executor, self.stop, self.progress = folder, executor, stop, progress
-        self.weights = folder.weights
+        self.method, self.weights = folder.method, folder.weights
 
     def all(self, facts: Sequence[FactPrompt], config: SweepConfig) -> dict[str, dict[str, Any]]:
         """Every stage; gives what was found out about each fact when it was asked."""
         self.do(ask_units(facts))
         asked = {
             row["fact_id"]: row
-            for _, shard in self.folder.shards("asked").read()
+            for _, shard in self.folder.shards(ASKED).read()
             for row in shard.table.to_pylist()
         }
-        self.do(measure_units(facts, asked, config))
-        measured = [shard for _, shard in self.folder.shards("measured").read()]
-        statistics = [(shard.table["mean"].to_pylist(), shard.told["sigma"]) for shard in measured]
-        self.do(trace_units(facts, asked, config, *statistics[:1], swaps=_swaps(facts, config)))
+        method = self.method
+        self.do(measure_units(method.measured(facts, config), asked))
+        measured = [shard for _, shard in self.folder.shards(MEASURED).read()]
+        given = method.given(facts, config, measured)
+        self.do(batch_units(method.done, facts, asked, config.batch, given))
         return asked
 
     def do(self, units: Sequence[Unit]) -> None:
@@ -100,7 +112,8 @@ class _Run:
         sizes = {unit.number: len(unit.facts) for unit in units}
         done = shards.clean({unit.number: unit.fact_ids for unit in units})
         total = sum(sizes.values())
-        self.progress.begin(stage, sum(sizes[number] for number in done), total)
+        doing = DOING.get(stage, self.method.doing)
+        self.progress.begin(doing, sum(sizes[number] for number in done), total)
         for result in self.executor.run([u for u in units if u.number not in done], self.stop):
             self._keep(shards, result)
             done.add(result.number)
@@ -120,14 +133,6 @@ class _Run:
             shards.write(result.number, result.content)
         except OutputError as error:
             raise OutputError(f"{error}; {GO_ON}") from error
-
-
-def _swaps(facts: Sequence[FactPrompt], config: SweepConfig) -> dict[str, tuple[str, ...]] | None:
-    if config.tracing.corruption != "swap":
-        return None
-    from mambascope.methods.tracing.swaps import swap_subjects
-
-    return swap_subjects(facts, config.swaps, config.tracing.seed)
 
 
 def _tell_broken(facts: FactSet) -> None:

@@ -1,20 +1,20 @@
-"""The tables of a sweep: one row per cell, and one row per fact.
+"""The tables of a sweep: one row per cell, with the method's own columns, and one row per fact.
 
-cells: fact_id, site, layer, position, token, role, score
-facts: fact_id, relation, prompt, subject, given_answer, answer, top_answer, clean_score, corrupted_score, length, status, reason
+facts: fact_id, relation, prompt, subject, given_answer, answer, top_answer, the method's own columns, length, status, reason
 
-`answer` is the token that counts, as in a trace; `given_answer` what the fact set says. Status is "traced", "skipped" (the model
-does not know it) or "failed"; the scores of the latter two are null.
+`answer` is the token that counts, as in the method; `given_answer` what the fact set says. Status is the method's word for a fact
+that has a result ("traced", "cut"), "skipped" (its answer has another rank for the model) or "failed"; what only a result tells
+is null for the latter two.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactPrompt
+from mambascope.runner.methods.base import SweepMethod
 
 ASKED_COLUMNS = pa.schema(
     {
@@ -26,49 +26,35 @@ ASKED_COLUMNS = pa.schema(
         "top_answer": pa.string(),
     }
 )
-CELL_COLUMNS = pa.schema(
-    {
-        "fact_id": pa.string(),
-        "site": pa.string(),
-        "layer": pa.int64(),
-        "position": pa.int64(),
-        "token": pa.string(),
-        "role": pa.string(),
-        "score": pa.float64(),
-    }
-)
-FACT_COLUMNS = pa.schema(
-    {
-        "fact_id": pa.string(),
-        "relation": pa.string(),
-        "prompt": pa.string(),
-        "subject": pa.string(),
-        "given_answer": pa.string(),
-        "answer": pa.string(),
-        "top_answer": pa.string(),
-        "clean_score": pa.float64(),
-        "corrupted_score": pa.float64(),
-        "length": pa.int64(),
-        "status": pa.string(),
-        "reason": pa.string(),
-    }
-)
-TRACED, SKIPPED, FAILED = "traced", "skipped", "failed"
-SHARED = ("model", "weights", "direction", "window", "seed", "versions")
+SKIPPED, FAILED = "skipped", "failed"
+
+
+def fact_columns(method: SweepMethod) -> pa.Schema:
+    """The columns of the table of facts."""
+    text = "fact_id relation prompt subject given_answer answer top_answer"
+    return pa.schema(
+        {
+            **dict.fromkeys(text.split(), pa.string()),
+            **method.by_fact,
+            "length": pa.int64(),
+            "status": pa.string(),
+            "reason": pa.string(),
+        }
+    )
 
 
 def cells_and_facts(
-    facts: Sequence[FactPrompt], found: Sequence[Any]
+    method: SweepMethod, facts: Sequence[FactPrompt], found: Sequence[Any]
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """The cells of a batch, and what is told beside them: a record per fact, and what its traces share.
+    """The cells of a batch, and what is told beside them: a record per fact, and what its results share.
 
-    found: for each fact its trace, dims (site, layer, position), or a failure with its reason
+    found: for each fact its result, or a failure with its reason
     """
-    traces = [result for result in found if isinstance(result, xr.Dataset)]
-    records = [_record(fact, result) for fact, result in zip(facts, found, strict=True)]
-    cells = [_cells(trace) for trace in traces]
-    table = pa.concat_tables(cells) if cells else CELL_COLUMNS.empty_table()
-    return table, {"facts": records, "shared": _shared(traces[0]) if traces else None}
+    results = [result for result in found if isinstance(result, xr.Dataset)]
+    records = [_record(method, fact, result) for fact, result in zip(facts, found, strict=True)]
+    tables = [method.table(result) for result in results]
+    table = pa.concat_tables(tables) if tables else method.cells.empty_table()
+    return table, {"facts": records, "shared": _shared(method, results[0]) if results else None}
 
 
 def identity(fact: FactPrompt) -> dict[str, Any]:
@@ -82,31 +68,13 @@ def identity(fact: FactPrompt) -> dict[str, Any]:
     }
 
 
-def _shared(trace: xr.Dataset) -> dict[str, Any]:
-    attrs = {name: trace.attrs[name] for name in SHARED}
-    return {**attrs, "sites": trace["site"].values.tolist(), "layers": trace.sizes["layer"]}
+def _shared(method: SweepMethod, result: xr.Dataset) -> dict[str, Any]:
+    return {**{name: result.attrs[name] for name in method.shared}, **method.axes(result)}
 
 
-def _record(fact: FactPrompt, result: Any) -> dict[str, Any]:
+def _record(method: SweepMethod, fact: FactPrompt, result: Any) -> dict[str, Any]:
     if not isinstance(result, xr.Dataset):
         return {**identity(fact), "status": FAILED, "reason": result.reason}
-    names = ("answer", "top_answer", "clean_score", "corrupted_score")
-    told = {name: result.attrs[name] for name in names}
-    length = result.sizes["position"]
-    return {**identity(fact), "status": TRACED, "reason": "", "length": length, **told}
-
-
-def _cells(trace: xr.Dataset) -> pa.Table:
-    score = trace["score"].transpose("site", "layer", "position")
-    n_sites, n_layers, n_positions = score.shape
-    per_layer = n_sites * n_layers
-    columns = {
-        "fact_id": [trace.attrs["fact_id"]] * score.size,
-        "site": np.repeat(trace["site"].values, n_layers * n_positions),
-        "layer": np.tile(np.repeat(np.arange(n_layers), n_positions), n_sites),
-        "position": np.tile(np.arange(n_positions), per_layer),
-        "token": trace["token"].values.tolist() * per_layer,
-        "role": trace["role"].values.tolist() * per_layer,
-        "score": score.values.ravel(),
-    }
-    return pa.table(columns, schema=CELL_COLUMNS)
+    told = {name: result.attrs[name] for name in ("answer", "top_answer", *method.by_fact)}
+    told |= {"status": method.done, "reason": "", "length": method.length(result)}
+    return {**identity(fact), **told}

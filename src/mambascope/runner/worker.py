@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 from mambascope.runner.config import SweepConfig
 from mambascope.runner.shard import encode
 from mambascope.runner.steady import steady
-from mambascope.runner.tables import ASKED_COLUMNS, cells_and_facts
-from mambascope.runner.units import Done, Unit
+from mambascope.runner.units import ASKED, MEASURED, Done, Unit
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mambascope.models.language_model import LanguageModel
-
-MIB = 2**20
+    from mambascope.runner.methods import SweepMethod
 
 
 class Worker:
@@ -23,28 +21,42 @@ class Worker:
     def __init__(self, config: SweepConfig, linear: str) -> None:
         self.config, self.linear = config, linear
 
+    @cached_property
+    def method(self) -> "SweepMethod":
+        """What is done with the facts."""
+        from mambascope.runner.methods import method_of
+
+        return method_of(self.config.method)
+
     def run(self, unit: Unit) -> Done:
         """One unit. Raises what would go wrong with every fact; what is wrong with one fact is part of the result."""
         with steady(self.linear):
-            table, told = {"asked": self._ask, "measured": self._measure, "traced": self._trace}[
-                unit.stage
-            ](unit)
+            do = {ASKED: self._ask, MEASURED: self._measure}.get(unit.stage, self._batch)
+            table, told = do(unit)
             told |= {"stage": unit.stage, "fact_ids": unit.fact_ids, "weights": self._weights}
             return Done(unit.number, encode(table, told), self._weights)
 
     @cached_property
     def _model(self) -> "LanguageModel":
+        config = self.config
+        model = self._loaded(config.model, config.tokenizer)
+        self.method.check(model, config)
+        return model
+
+    @cached_property
+    def _others(self) -> "dict[str, LanguageModel]":
+        """The models that have to know a fact as well."""
+        return {name: self._loaded(name, None) for name in self.config.also_known_by}
+
+    def _loaded(self, source: str, tokenizer: str | None) -> "LanguageModel":
         from mambascope.errors import ConfigError
-        from mambascope.methods.tracing.worlds import check_sites
         from mambascope.models.load import load
 
-        config = self.config
-        model = load(config.model, config.device, config.dtype, config.tokenizer)
+        model = load(source, self.config.device, self.config.dtype, tokenizer)
         if model.tokenizer is None:
             raise ConfigError(
-                f"{config.model} has no tokenizer, so facts, which are texts, cannot be asked; name one (tokenizer)"
+                f"{source} has no tokenizer, so facts, which are texts, cannot be asked; name one (tokenizer)"
             )
-        check_sites(model, config.tracing)
         return model
 
     @cached_property
@@ -54,45 +66,22 @@ class Worker:
         return weights_hash(self._model)
 
     def _ask(self, unit: Unit) -> "tuple[pa.Table, dict[str, Any]]":
-        """Length, answer and status of each fact; with `only_known` the model's top token too."""
+        """Length, answer and status of each fact; where ranks count the model's top token too."""
         import pyarrow as pa
 
         from mambascope.runner.asking import ask
+        from mambascope.runner.tables import ASKED_COLUMNS
 
-        rows = ask(self._model, unit.facts, only_known=self.config.only_known)
+        rows = ask(self._model, unit.facts, self.config.ranks, self._others)
         return pa.Table.from_pylist(rows, schema=ASKED_COLUMNS), {}
 
     def _measure(self, unit: Unit) -> "tuple[pa.Table, dict[str, Any]]":
-        """The mean (D,) of the subjects' embeddings, and their sigma."""
-        import pyarrow as pa
+        """What the method measures over the fact set."""
+        return self.method.measure(self._model, unit.facts)
 
-        from mambascope.methods.tracing.corruption import subject_statistics
-
-        found = subject_statistics(
-            self._model, [(fact.prompt, fact.subject) for fact in unit.facts]
-        )
-        return pa.table({"mean": found.mean.cpu().numpy()}), {"sigma": found.sigma}
-
-    def _trace(self, unit: Unit) -> "tuple[pa.Table, dict[str, Any]]":
+    def _batch(self, unit: Unit) -> "tuple[pa.Table, dict[str, Any]]":
         """All cells of the batch, and a record of each fact."""
-        from mambascope.methods.tracing.many import trace_many
+        from mambascope.runner.tables import cells_and_facts
 
-        found = trace_many(
-            self._model,
-            unit.facts,
-            self.config.tracing,
-            statistics=self._statistics(unit),
-            swaps=unit.swaps,
-            memory=self.config.memory * MIB,
-        )
-        return cells_and_facts(unit.facts, found)
-
-    def _statistics(self, unit: Unit) -> Any:
-        import torch
-
-        from mambascope.methods.tracing.corruption import SubjectStatistics
-
-        if unit.statistics is None:
-            return None
-        mean, sigma = unit.statistics
-        return SubjectStatistics(torch.tensor(mean, device=self._model.device), sigma)
+        found = self.method.run(self._model, unit, self.config)
+        return cells_and_facts(self.method, unit.facts, found)
