@@ -14,53 +14,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Summarise the results in a folder: of a trace, or of a sweep, be it finished or not."""
+    """Summarise the results in a folder: of a trace, a knockout, or a sweep, be it finished or not."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """What `mambascope trace --out` or `mambascope sweep --out` wrote. A sweep's figures go to DIR/figures."""
+    """What `mambascope trace`, `knockout` or `sweep` wrote with --out. A sweep's figures go to DIR/figures."""
     export: Literal["csv", "npz"] | None = None
     """Write the results for other tools too: one row per cell, or arrays of numpy."""
     to: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The file that is exported to."""
+    rank: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    """Of a sweep of knockouts only the facts whose answer has such a rank for the model: 1, <=3, <=5 or 2-5."""
     json: bool = False
     """Print one JSON object on stdout, and nothing else there."""
 
     def run(self) -> None:
         """Print the summary, draw the figures, and export."""
-        from mambascope.runner.folder import METHOD
+        from mambascope.cli.shown import shown
+        from mambascope.results.folder import write_files
         from mambascope.runner.opening import open_results
 
         if (self.export is None) != (self.to is None):
             raise ConfigError("--export and the file to export to (--to) go together")
         result = open_results(self.folder)
-        exported = self._export(result)
-        if result.attrs["method"] == METHOD:
-            self._show_sweep(result, exported)
-        else:
-            self._show_trace(result, exported)
-
-    def _show_trace(self, result: "xr.Dataset", files: list[Path]) -> None:
-        from mambascope.cli import trace_report
-
+        found = shown(result, self.folder, self.rank)
+        figures = found.figures()
+        drawn = write_files(self.folder / "figures", figures) if figures else []
+        files = [*drawn, *self._export(result)]
         if self.json:
-            print(trace_report.as_json(result, files))
+            print(found.json(files))
             return
-        trace_report.print_summary(result)
-        _tell(files)
-
-    def _show_sweep(self, result: "xr.Dataset", files: list[Path]) -> None:
-        from mambascope.cli import sweep_report
-        from mambascope.methods.tracing.aggregate import mean_effect
-        from mambascope.plots.effect_files import effect_files
-        from mambascope.results.folder import write_files
-
-        effects = mean_effect(result)
-        files = [*write_files(self.folder / "figures", effect_files(effects)), *files]
-        if self.json:
-            print(sweep_report.as_json(result, effects, files))
-            return
-        sweep_report.print_summary(result, effects, self.folder)
-        _tell(files)
+        found.print()
+        for path in files:
+            print(f"wrote {path}")
 
     def _export(self, result: "xr.Dataset") -> list[Path]:
         if self.export is None or self.to is None:
@@ -70,8 +55,3 @@ class Show:
 
         content = {"csv": as_csv, "npz": as_npz}[self.export](result)
         return write_files(self.to.parent, {self.to.name: content})
-
-
-def _tell(files: list[Path]) -> None:
-    for path in files:
-        print(f"wrote {path}")

@@ -50,6 +50,43 @@ EFFECT = Schema(
     attrs=("statistic", "quantity", "title", "unit", "confidence", "facts"),
 )
 
+KNOCKOUT = Schema(
+    method="knockout",
+    variables=dict.fromkeys(("score", "change", "hit"), ("source", "start")),
+    coords={"source": ("source",)}
+    | dict.fromkeys(("start", "first_layer", "last_layer"), ("start",)),
+    attrs=("prompt", "answer", "clean_score", "target", "window", "route", "mode", "model"),
+)
+
+KNOCKOUT_SWEEP = Schema(
+    method="sweep.knockout",
+    variables=dict.fromkeys(("score", "change", "hit"), ("fact_id", "source", "start")),
+    coords={"source": ("source",)}
+    | dict.fromkeys(("start", "first_layer", "last_layer"), ("start",))
+    | dict.fromkeys(("fact_id", "prompt", "clean_score", "clean_rank"), ("fact_id",)),
+    attrs=("model", "weights", "config", "target", "window", "route", "mode", "seed", "versions"),
+)
+
+FLOW = Schema(
+    method="aggregate.knockout",
+    variables=dict.fromkeys(("effect", "low", "high", "n", "p", "q"), ("source", "start")),
+    coords={"source": ("source",)}
+    | dict.fromkeys(("start", "first_layer", "last_layer"), ("start",)),
+    attrs=("statistic", "quantity", "title", "unit", "confidence", "facts", "clean"),
+)
+
+
+def with_sources(result: xr.Dataset) -> xr.Dataset:
+    """A knockout with the dim `source`, also if it is of one source, or of every position (then named by its number)."""
+    if "position" in result.dims:
+        named = result.rename(position="source")
+        return named.assign_coords(source=[str(place) for place in result["position"].values])
+    if "source" in result.dims:
+        return result
+    front = ["fact_id"] if "fact_id" in result.dims else []
+    named = result.expand_dims(source=[result.attrs.get("source", "source")])
+    return named.transpose(*front, "source", "start")
+
 
 ATTENTION = Schema(
     method="attention",

@@ -78,8 +78,7 @@ def sources_of(
     last = max(targets)
     if found[0] > last or (found[0] == last and not itself):
         raise PromptError(
-            f"source {name!r} at position {found[0]} stands behind every token that is to read it (the last is at "
-            f"{last}), so there is nothing to cut"
+            f"no target reads source {name!r}: it begins at position {found[0]}, and the last target is at {last}"
         )
     return found
 

@@ -1,0 +1,14 @@
+"""What was done, in words, from a result's attributes: for figures, tables and titles alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PLAIN = {"mode": "zero", "features": "all"}
+
+
+def cut_in_words(attrs: Mapping[str, Any]) -> str:
+    """What a knockout cut: "target last, route scan, windows of 9 layers, in atlas-mamba1"."""
+    special = [f"{name} {attrs[name]}" for name, plain in PLAIN.items() if attrs[name] != plain]
+    window = "single layers" if attrs["window"] == 1 else f"windows of {attrs['window']} layers"
+    parts = [f"target {attrs['target']}", f"route {attrs['route']}", *special, window]
+    return f"{', '.join(parts)}, in {attrs['model']}"
