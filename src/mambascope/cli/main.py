@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from mambascope import __version__
 from mambascope.cli.attention import Attention
+from mambascope.cli.compare import Compare
+from mambascope.cli.knockout import Knockout
 from mambascope.cli.models import Models
 from mambascope.cli.show import Show
 from mambascope.cli.sweep import Sweep
@@ -25,8 +27,10 @@ from mambascope.options import wrong_option
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
     | Annotated[Attention, tyro.conf.subcommand("attention")]
+    | Annotated[Knockout, tyro.conf.subcommand("knockout")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Train, tyro.conf.subcommand("train")]
 )
@@ -59,7 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Trace | Attention | Sweep | Show | Models | Train:
+def parse(
+    arguments: Sequence[str],
+) -> Trace | Knockout | Attention | Sweep | Show | Compare | Models | Train:
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
