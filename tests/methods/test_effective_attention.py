@@ -1,5 +1,10 @@
 """Effective attention against the recurrence that it describes, dense maps built token by token, and a naive float64 loop."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +18,8 @@ from mambascope.methods.attention.memory import survivals
 from mambascope.methods.attention.readings import read_layers
 from mambascope.methods.attention.scans import KINDS
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
+from mambascope.models.kernels import release_packed_weights
+from mambascope.models.kernels.linear import packed_bytes
 from mambascope.models.language_model import LanguageModel
 
 SIZES = {"n_layers": 3, "d_model": 10, "vocab_size": 23}
@@ -481,3 +488,22 @@ def test_a_result_larger_than_the_memory_is_refused_before_anything_is_run(monke
 def test_a_transformer_has_no_state_that_could_be_retained(diagnose):
     with pytest.raises(ms.ModelError, match="layers have no decaying state"):
         diagnose(built(CONFIGS["transformer"]), IDS)
+
+
+def test_reading_a_prompt_copies_no_weights(monkeypatch):
+    monkeypatch.setenv("MAMBASCOPE_LINEAR", "onednn")
+    release_packed_weights()
+    ms.effective_attention(built(CONFIGS["mamba1"], torch.float32), IDS)
+    assert packed_bytes() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["mamba1", "mamba2"])
+def test_a_layer_of_2048_tokens_at_the_size_of_mamba_130m_takes_less_than_1_5_gb_in_all(
+    architecture,
+):
+    script = Path(__file__).parents[2] / "benchmarks/attention.py"
+    command = [sys.executable, script, architecture, "2048", "mean_abs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = json.loads(done.stdout.splitlines()[-1])["peak"]
+    assert 500 * 2**20 < peak * 2**20 < 1.5e9

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mambascope.errors import ConfigError
-from mambascope.models.kernels import linear, release_packed_weights
+from mambascope.models.kernels import linear, release_packed_weights, without_new_copies
 from mambascope.models.kernels.linear import _operators_exist, packed_bytes
 
 needs_onednn = pytest.mark.skipif(not _operators_exist(), reason="this PyTorch has no oneDNN")
@@ -126,3 +126,17 @@ def test_nothing_is_packed_where_gradients_are_needed_or_dtypes_differ(packed):
         made_here = torch.randn(16, 32)
         assert linear(torch.randn(4, 32), made_here).shape == (4, 16)
     assert packed_bytes() == 0
+
+
+@needs_onednn
+def test_without_new_copies_the_product_is_right_and_only_copies_that_are_there_are_used(packed):
+    old, new, x = nn.Linear(32, 16), nn.Linear(32, 16), torch.randn(4, 32)
+    with torch.no_grad():
+        linear(x, old.weight, old.bias)
+        before = packed_bytes()
+        with without_new_copies():
+            for layer in (old, new):
+                torch.testing.assert_close(linear(x, layer.weight, layer.bias), layer(x))
+        assert packed_bytes() == before == 4 * 32 * 16
+        linear(x, new.weight, new.bias)
+    assert packed_bytes() == 2 * before

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mambascope.errors import PromptError
+from mambascope.models.kernels import without_new_copies
 from mambascope.models.language_model import LanguageModel
 from mambascope.models.prompts import PromptLike, to_ids
 
@@ -34,7 +35,8 @@ def read_layers(
     at_once = max(1, RECORDED // each)
     for begin in range(0, len(layers), at_once):
         group = list(layers[begin : begin + at_once])
-        run = model.run([ids], record=[(name, group) for name in sites], logits="none")
+        with without_new_copies():  # of a large model they would be more than all that is computed here
+            run = model.run([ids], record=[(name, group) for name in sites], logits="none")
         for layer in group:
             yield layer, {name: _wide(run[name, layer][0]) for name in sites}
 

@@ -9,7 +9,7 @@ from mambascope.models.kernels.dispatch import (
     softplus_bias,
     ssd_scan,
 )
-from mambascope.models.kernels.linear import linear, release_packed_weights
+from mambascope.models.kernels.linear import linear, release_packed_weights, without_new_copies
 
 __all__ = [
     "ScanOutput",
@@ -22,4 +22,5 @@ __all__ = [
     "selective_scan",
     "softplus_bias",
     "ssd_scan",
+    "without_new_copies",
 ]

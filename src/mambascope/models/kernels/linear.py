@@ -15,7 +15,9 @@ not, so a sample of the numbers is compared as well. Edits of a few numbers shou
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -41,7 +43,19 @@ def linear(
     """x weight^T + bias."""
     if not (_can_pack(x, weight, bias) and _use_onednn(len(x))):
         return F.linear(x, weight, bias)
+    if not _may_copy.get() and id(weight) not in _copies:
+        return F.linear(x, weight, bias)
     return _pointwise(x, _packed(weight), bias)
+
+
+@contextmanager
+def without_new_copies() -> Iterator[None]:
+    """Inside, products use packed copies that are there already and make none: for a single run that must stay small."""
+    token = _may_copy.set(False)
+    try:
+        yield
+    finally:
+        _may_copy.reset(token)
 
 
 def release_packed_weights() -> None:
@@ -77,6 +91,7 @@ class _Copy:
 
 
 _copies: dict[int, _Copy] = {}
+_may_copy: ContextVar[bool] = ContextVar("_may_copy", default=True)
 
 
 def _can_pack(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
