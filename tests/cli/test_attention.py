@@ -70,3 +70,25 @@ def test_a_folder_with_something_else_is_refused_before_anything_is_computed(tmp
     (tmp_path / "notes.txt").write_text("mine")
     assert run(["attention", PROMPT, "--out", str(tmp_path)]) == 2
     assert "holds other files and no result" in capsys.readouterr().err
+
+
+def test_show_tells_what_the_command_told(tmp_path, capsys):
+    folder = str(tmp_path / "out")
+    assert run(["attention", PROMPT, "--layers", "3", "--out", folder]) == 0
+    told = capsys.readouterr().out.split("wrote")[0]
+    assert run(["show", folder]) == 0
+    assert capsys.readouterr().out.strip() == told.strip()
+    assert run(["show", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(np.sum(found["retention"]["share"]), 1, rtol=1e-4)
+
+
+def test_show_leaves_out_the_memory_of_a_model_that_was_there_before(tmp_path, capsys):
+    folder = str(tmp_path / "out")
+    options = ["--layers", "0", "--out", folder]
+    assert run(["attention", PROMPT, *options]) == 0
+    assert run(["attention", PROMPT, "--model", "atlas-transformer", *options]) == 0
+    capsys.readouterr()
+    assert run(["show", folder]) == 0
+    shown = capsys.readouterr().out
+    assert "atlas-transformer" in shown and "what the last state holds" not in shown

@@ -133,7 +133,38 @@ class ShownKnockoutSweep(Shown):
         flow_report.print_summary(self.result, self.flows["change"], self.folder)
 
 
+class ShownAttention(Shown):
+    """Effective attention of one prompt, and beside it what a Mamba's state holds."""
+
+    @cached_property
+    def memory(self) -> dict[str, xr.Dataset]:
+        """The results in the folders beside it, if they are of the same prompt and weights: a transformer has none."""
+        from mambascope.cli.attention import MEMORY
+        from mambascope.results.store import load
+
+        found = {name: load(self.folder / name) for name in MEMORY if (self.folder / name).is_dir()}
+        same = [
+            part.attrs[name] == self.result.attrs[name]
+            for part in found.values()
+            for name in ("prompt", "weights")
+        ]
+        return found if all(same) else {}
+
+    def json(self, files: Sequence[Path]) -> str:
+        """See Shown."""
+        from mambascope.cli import attention_report
+
+        return attention_report.as_json(self.result, self.memory, files)
+
+    def print(self) -> None:
+        """See Shown."""
+        from mambascope.cli import attention_report
+
+        attention_report.print_summary(self.result, self.memory)
+
+
 SHOWN: dict[str, type[Shown]] = {
+    "attention": ShownAttention,
     "trace": ShownTrace,
     "sweep.trace": ShownTraceSweep,
     "knockout": ShownKnockout,
