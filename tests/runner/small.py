@@ -75,6 +75,16 @@ def command(model: Path, facts: Path, out: Path, *options: str, batch: int = 4) 
     return [sys.executable, "-c", code, "sweep", "trace", *given, *few, *options]
 
 
+def knockout_command(
+    model: Path, facts: Path, out: Path, *options: str, batch: int = 4
+) -> list[str]:
+    """The command line of a sweep of knockouts in a process of its own."""
+    given = ["--facts", str(facts), "--model", str(model), "--out", str(out)]
+    few = ["--batch", str(batch), "--window", "1", "--source", "subject", "context"]
+    code = "from mambascope.cli.main import main; main()"
+    return [sys.executable, "-c", code, "sweep", "knockout", *given, *few, *options]
+
+
 def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
     """The command, begun in a session of its own, so that a signal to its group reaches nothing else."""
     return subprocess.Popen(

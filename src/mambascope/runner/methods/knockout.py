@@ -67,7 +67,7 @@ class KnockoutMethod(SweepMethod):
         return len(result.attrs["tokens"])
 
     def table(self, result: xr.Dataset) -> pa.Table:
-        """See SweepMethod."""
+        """See SweepMethod; a source that the prompt lacks has no cells."""
         dim = _dim(result)
         n_rows, n_starts = result.sizes[dim], result.sizes["start"]
         by_position = dim == "position"
@@ -85,7 +85,8 @@ class KnockoutMethod(SweepMethod):
             "start": np.tile(result["start"].values, n_rows),
             **{name: result[name].values.ravel() for name in ("score", "hit", "change")},
         }
-        return pa.table(columns, schema=self.cells)
+        there = np.repeat(np.isfinite(result["score"].values[:, 0]), n_starts)
+        return pa.table(columns, schema=self.cells).filter(pa.array(there))
 
     def axes(self, result: xr.Dataset) -> dict[str, Any]:
         """The windows, and the sources; no sources where positions are cut one by one."""
