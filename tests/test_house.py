@@ -30,6 +30,7 @@ EXPORTS = [
     "effective_attention",
     "half_life_spectrum",
     "knockout",
+    "ledger",
     "load",
     "open_results",
     "retention",

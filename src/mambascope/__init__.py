@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mambascope.methods.attention.memory import half_life_spectrum, retention
     from mambascope.methods.attention.run import effective_attention
     from mambascope.methods.knockout.run import knockout
+    from mambascope.methods.ledger.run import ledger
     from mambascope.methods.tracing.attribution import attribute
     from mambascope.methods.tracing.run import trace
     from mambascope.models.language_model import LanguageModel
@@ -51,6 +52,7 @@ __all__ = [
     "effective_attention",
     "half_life_spectrum",
     "knockout",
+    "ledger",
     "load",
     "open_results",
     "retention",
@@ -66,6 +68,7 @@ _HOMES = {
     "effective_attention": "methods.attention.run",
     "half_life_spectrum": "methods.attention.memory",
     "knockout": "methods.knockout.run",
+    "ledger": "methods.ledger.run",
     "load": "models.load",
     "open_results": "runner.opening",
     "retention": "methods.attention.memory",
