@@ -1,6 +1,6 @@
 """A language model: token embedding, blocks, final norm, unembedding, and the ways to run them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,17 +170,29 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, prompt: PromptLike, *, max_new_tokens: int = 16
+        self,
+        prompt: PromptLike,
+        *,
+        max_new_tokens: int = 16,
+        edits: Sequence[Edit] = (),
+        cuts: Sequence[Cut] = (),
+        ended: Callable[[list[int]], bool] | None = None,
     ) -> str | list[str] | list[list[int]]:
         """The greedy continuation, without the prompt: text for a text, texts for texts, lists of ids for ids.
+
+        edits, cuts: as in `run`; models/decoding.py says how they hold in the tokens that are decoded
+        ended:       told a continuation's ids so far after each of them; True ends it
 
         Decodes with the carry, so a Mamba's memory does not grow with the tokens. Stops after `max_new_tokens`, or
         before an end-of-text token of the configuration.
         """
+        from mambascope.models.decoding import decode, lasting
+
         if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens must be 1 or more, not {max_new_tokens!r}")
-        rows = to_ids(prompt, self.tokenizer, self.config.vocab_size)
-        made = self._decode(rows, max_new_tokens)
+        lasting(self, edits)
+        run = self.run(prompt, edits=edits, cuts=cuts, logits="last", keep_carry=True)
+        made = decode(self, run, max_new_tokens, edits=edits, ended=ended)
         if isinstance(prompt, str):
             return self.tokenizer.decode(made[0])
         if not isinstance(prompt, Tensor) and all(isinstance(p, str) for p in prompt):
@@ -192,33 +204,6 @@ class LanguageModel(nn.Module):
         from mambascope.models.save import save_model
 
         save_model(self, folder)
-
-    def _decode(self, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
-        made: list[list[int]] = [[] for _ in rows]
-        alive = list(range(len(rows)))
-        step = self.run(rows, logits="last", keep_carry=True)
-        for number in range(max_new_tokens):
-            assert step.logits is not None and step.carry is not None
-            chosen = step.logits.argmax(-1).tolist()
-            going = [i for i, token in enumerate(chosen) if token not in self.config.eos_ids]
-            for i in going:
-                made[alive[i]].append(chosen[i])
-            if not going or number == max_new_tokens - 1:
-                break
-            alive = [alive[i] for i in going]
-            step = self._next(step.carry, going, [chosen[i] for i in going])
-        return made
-
-    def _next(self, carry: ModelCarry, slots: list[int], tokens: list[int]) -> Run:
-        """One more token for the prompts in these slots of the carry."""
-        segments = Segments.of(
-            [1] * len(slots), starts=carry.positions[slots], slots=slots, keep="last"
-        )
-        tap = self.tap(segments)
-        ids = torch.tensor(tokens, device=self.device)
-        logits, kept = self(ids, segments, carry.layers, tap, "last")
-        after = ModelCarry(kept, segments.starts + 1)
-        return Run([[t] for t in tokens], logits, after, segments, {}, self.config.n_layers)
 
     @property
     def _float_residual(self) -> bool:
