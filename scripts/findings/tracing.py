@@ -1,6 +1,6 @@
 """The sweeps behind findings about the bundled models, with their tables and figures.
 
-    python scripts/findings.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
+    python scripts/findings/tracing.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
 
 Runs every sweep into a folder of its own under `runs` (one that is finished costs nothing, one that was interrupted goes on),
 then prints the tables in Markdown and draws the figures. The residual is traced over all known facts, or over `--limit` of them.
@@ -9,15 +9,13 @@ traced too.
 """
 
 import argparse
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from _shared import interval, run
 
 import mambascope as ms
 from mambascope.methods.tracing.aggregate import (
@@ -101,14 +99,6 @@ def main() -> None:
     print("\n### Side by side\n", *differences(chosen.runs), sep="\n")
     if chosen.figures:
         figures(studies, chosen.runs, chosen.figures)
-
-
-def run(arguments: list[str], workers: int) -> None:
-    """One sweep."""
-    program = Path(sys.executable).with_name("mambascope")
-    command = [program, *arguments, "--workers", str(workers)]
-    print(f"mambascope {shlex.join(arguments)}", file=sys.stderr, flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def tables(study: Study, runs: Path) -> Iterator[str]:
@@ -199,12 +189,6 @@ def figures(studies: list[Study], runs: Path, folder: Path) -> None:
         path.write_bytes(png(effect_heatmap(*panels), 110))
         path = folder / f"findings-{study.name}-lines.png"
         path.write_bytes(png(effect_lines(effects[study.name].sel(site="resid_post")), 110))
-
-
-def interval(cell: xr.Dataset, before: str = "") -> str:
-    """An effect with its interval."""
-    effect, low, high = (float(cell[f"{before}{part}"]) for part in ("effect", "low", "high"))
-    return f"{effect:.3f} ({low:.3f} to {high:.3f})"
 
 
 def percent(cell: xr.Dataset) -> str:

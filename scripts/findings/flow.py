@@ -1,0 +1,201 @@
+"""The sweeps of knockouts and the route ledgers behind findings about information flow, with their tables and figures.
+
+    python scripts/findings/flow.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
+
+Runs every sweep into a folder of its own under `runs` (one that is finished costs nothing, one that was interrupted goes on),
+then prints the tables in Markdown and draws the figures. With ROME's known facts and a SmolLM2-135M in GGUF, that
+model is asked too.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from _shared import interval, run
+
+import mambascope as ms
+from mambascope.data.fact_prompt import FactFailure, FactPrompt
+from mambascope.methods.knockout.aggregate import mean_flow, model_flows, source_contrast
+from mambascope.methods.ledger.config import LedgerConfig
+from mambascope.methods.ledger.many import ledger_many
+from mambascope.methods.ledger.mean import mean_ledger
+from mambascope.plots.knockout import knockout_png, models_figure
+from mambascope.plots.ledger_mean import mean_ledger_figure
+
+SOURCES = (
+    "first",
+    "subject",
+    "subject_first",
+    "subject_last",
+    "relation_minus_last",
+    "last",
+    "random:subject",
+    "random:subject_last",
+    "random:relation_minus_last",
+)
+CONTRASTS = ("subject", "subject_last", "relation_minus_last")
+FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
+OF_LEDGER = 200  # facts
+PART = 1000  # facts of the sweeps of modes and features
+
+
+@dataclass(frozen=True)
+class Study:
+    """One model on one fact set; `window` is a third of its layers, as 9 of 24 are."""
+
+    name: str
+    model: str
+    facts: str
+    window: int
+    mamba: bool
+
+    def sweeps(self, limit: list[str]) -> dict[str, list[str]]:
+        """The options of each sweep, by the name of its folder."""
+        every = ["--source", *SOURCES, "--window", str(self.window), *limit]
+        few = limit or ["--limit", str(PART)]
+        one = ["--source", "subject", "random:subject", "--window", str(self.window), *few]
+        if not self.mamba:
+            return {
+                f"{self.name}-zero": [*every, "--mode", "zero"],
+                f"{self.name}-mask": [*every, "--mode", "mask"],
+            }
+        routes = {f"{self.name}-{r}": [*every, "--route", r] for r in ("scan", "conv", "both")}
+        modes = {f"{self.name}-{m}": [*one, "--mode", m] for m in ("no_decay", "mean")}
+        parts = {
+            f"{self.name}-{'not-' * inverse}{f}": [*one, "--features", "not " * inverse + f]
+            for f in FEATURES
+            for inverse in (False, True)
+        }
+        return routes | modes | parts
+
+
+ATLAS = (
+    Study("atlas-mamba1", "atlas-mamba1", "bundled", 4, True),
+    Study("atlas-mamba2", "atlas-mamba2", "bundled", 4, True),
+    Study("atlas-transformer", "atlas-transformer", "bundled", 3, False),
+)
+
+
+def main() -> None:
+    """Run what is missing, then print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--known-1000", type=Path)
+    parser.add_argument("--smollm2", type=Path)
+    parser.add_argument("--figures", type=Path)
+    chosen = parser.parse_args()
+    studies = list(ATLAS)
+    if chosen.smollm2 and chosen.known_1000:
+        studies.append(Study("smollm2", str(chosen.smollm2), str(chosen.known_1000), 10, False))
+    limit = [] if chosen.limit is None else ["--limit", str(chosen.limit)]
+    for study in studies:
+        for name, options in study.sweeps(limit).items():
+            common = ["--facts", study.facts, "--only-known", "--model", study.model]
+            target = ["--out", str(chosen.runs / name)]
+            run(["sweep", "knockout", *common, *options, *target], chosen.workers)
+    ledgers = {study.name: ledger_of(study, chosen.runs) for study in ATLAS if study.mamba}
+    for study in studies:
+        print(f"\n### {study.name}\n", *tables(study, chosen.runs), sep="\n")
+        if study.name in ledgers:
+            print("\nRoute ledger:\n", *ledger_table(ledgers[study.name]), sep="\n")
+    if chosen.figures:
+        figures(studies, chosen.runs, ledgers, chosen.figures)
+
+
+def ledger_of(study: Study, runs: Path) -> xr.Dataset:
+    """The mean ledger of some known facts of the study: those that its first sweep asked, evenly spread."""
+    asked = ms.open_results(runs / f"{study.name}-scan")
+    step = max(1, asked.sizes["fact_id"] // OF_LEDGER)
+    facts = [
+        FactPrompt(
+            fact_id=str(one["fact_id"].item()),
+            prompt=one["prompt"].item(),
+            subject=one["subject"].item(),
+            answer=one["answer"].item().strip(),
+            relation=one["relation"].item() or None,
+        )
+        for one in (asked.isel(fact_id=i) for i in range(0, asked.sizes["fact_id"], step))
+    ][:OF_LEDGER]
+    found = ledger_many(ms.load(study.model), facts, LedgerConfig(), memory=2**30)
+    return mean_ledger([each for each in found if not isinstance(each, FactFailure)])
+
+
+def tables(study: Study, runs: Path) -> Iterator[str]:
+    """The tables of one study."""
+    names = list(study.sweeps([]))
+    first = ms.open_results(runs / names[0])
+    n, clean = first.sizes["fact_id"], float(first["clean_score"].mean())
+    yield f"{n:,} known facts; mean probability of the answer {clean:.3f} clean; windows of {study.window} layers.\n"
+    yield "| what is cut | source | facts | layers | change in % (95 %) | q | beside as many random others (95 %) | q |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name in names:
+        results = ms.open_results(runs / name)
+        flow = mean_flow(results)
+        for source in flow["source"].values.tolist():
+            cut = bool(
+                flow["n"].sel(source=source).max()
+            )  # the convolution never gives a token itself
+            if cut and not source.startswith("random:"):
+                yield row(name.removeprefix(f"{study.name}-"), source, flow, results)
+
+
+def row(what: str, source: str, flow: xr.Dataset, results: xr.Dataset) -> str:
+    """The window of one source with the largest mean fall, and the same window beside its control."""
+    cells = flow.sel(source=source)
+    cell = cells.isel(start=int(np.nanargmin(cells["effect"].values)))
+    layers = f"{int(cell['first_layer'])} to {int(cell['last_layer'])}"
+    shown = f"| {what} | {source} | {int(cell['n'])} | {layers} | {interval(cell, digits=1)} | {float(cell['q']):.2g} |"
+    if f"random:{source}" not in flow["source"].values:
+        return f"{shown} | |"
+    beside = source_contrast(results, source).isel(source=0).sel(start=cell["start"])
+    return f"{shown} {interval(beside, digits=1)} | {float(beside['q']):.2g} |"
+
+
+def ledger_table(mean: xr.Dataset) -> Iterator[str]:
+    """For each source and term the layer where the term is largest in size, and its sum over the layers."""
+    terms = mean["term"].values.tolist()
+    yield (
+        f"{mean.attrs['facts']} facts, nats of the answer's log-probability; mean (95 %) in the layer where "
+        "the term is largest.\n"
+    )
+    yield "| source | n | " + " | ".join(terms) + " |"
+    yield "|---|---|" + "---|" * len(terms)
+    for source in mean["source"].values.tolist():
+        cells = []
+        for term in terms:
+            at = mean.sel(source=source, term=term)
+            cell = at.isel(layer=int(np.nanargmax(np.abs(at["effect"].values))))
+            cells.append(f"layer {int(cell['layer'])}: {interval(cell, digits=2)}")
+        n = int(mean["n"].sel(source=source).max())
+        yield f"| {source} | {n} | " + " | ".join(cells) + " |"
+
+
+def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], folder: Path) -> None:
+    """Curves of each main sweep, routes side by side, slow against fast features, and the mean ledgers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for study in studies:
+        opened = {name: ms.open_results(runs / name) for name in study.sweeps([])}
+        first = next(iter(opened))
+        path = folder / f"findings-flow-{study.name}.png"
+        path.write_bytes(knockout_png(mean_flow(opened[first]), 110))
+        if not study.mamba:
+            continue
+        for what, parts in (("routes", ("scan", "conv", "both")), ("features", FEATURES[:2])):
+            chosen = [
+                opened[f"{study.name}-{part}"].sel(source=["subject", "random:subject"])
+                for part in parts
+            ]
+            names = [part if what == "routes" else f"{part} features" for part in parts]
+            figure = models_figure(*model_flows(chosen, quantity="change", names=names))
+            figure.savefig(folder / f"findings-flow-{study.name}-{what}.png", dpi=110)
+        figure = mean_ledger_figure(ledgers[study.name])
+        figure.savefig(folder / f"findings-ledger-{study.name}.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
