@@ -163,8 +163,25 @@ class ShownAttention(Shown):
         attention_report.print_summary(self.result, self.memory)
 
 
+class ShownLedger(Shown):
+    """One route ledger."""
+
+    def json(self, files: Sequence[Path]) -> str:
+        """See Shown."""
+        from mambascope.cli import ledger_report
+
+        return ledger_report.as_json(self.result, files)
+
+    def print(self) -> None:
+        """See Shown."""
+        from mambascope.cli import ledger_report
+
+        ledger_report.print_summary(self.result)
+
+
 SHOWN: dict[str, type[Shown]] = {
     "attention": ShownAttention,
+    "ledger": ShownLedger,
     "trace": ShownTrace,
     "sweep.trace": ShownTraceSweep,
     "knockout": ShownKnockout,
