@@ -16,6 +16,7 @@ from mambascope import __version__
 from mambascope.cli.attention import Attention
 from mambascope.cli.compare import Compare
 from mambascope.cli.knockout import Knockout
+from mambascope.cli.ledger import Ledger
 from mambascope.cli.models import Models
 from mambascope.cli.show import Show
 from mambascope.cli.sweep import Sweep
@@ -28,6 +29,7 @@ Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
     | Annotated[Attention, tyro.conf.subcommand("attention")]
     | Annotated[Knockout, tyro.conf.subcommand("knockout")]
+    | Annotated[Ledger, tyro.conf.subcommand("ledger")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def parse(
     arguments: Sequence[str],
-) -> Trace | Knockout | Attention | Sweep | Show | Compare | Models | Train:
+) -> Trace | Knockout | Attention | Ledger | Sweep | Show | Compare | Models | Train:
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
