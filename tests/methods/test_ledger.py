@@ -226,6 +226,13 @@ def test_several_facts_together_are_each_by_itself():
         "subject_last",
         "after",
     ]
+    few = ledger_many(model, facts, LedgerConfig(confirm=3, audit=1))
+    for one, some in zip(together[:-1], few[:-1], strict=True):
+        there = some["confirmed"].values
+        assert there.sum() == 4
+        np.testing.assert_allclose(
+            some["shapley"].values[there], one["shapley"].values[there], atol=2e-5
+        )
     small = ledger_many(model, facts, LedgerConfig(), memory=1 << 20)
     for one, other in zip(together[:-1], small[:-1], strict=True):
         np.testing.assert_allclose(one["single"], other["single"], atol=2e-5)
