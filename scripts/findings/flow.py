@@ -36,7 +36,7 @@ SOURCES = (
     "random:subject_last",
     "random:relation_minus_last",
 )
-CONTRASTS = ("subject", "subject_last", "relation_minus_last")
+DRAWN = ("first", "subject", "relation_minus_last", "last", "random:subject")
 FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
 OF_LEDGER = 200  # facts
 PART = 1000  # facts of the sweeps of modes and features
@@ -182,7 +182,7 @@ def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], fo
         opened = {name: ms.open_results(runs / name) for name in study.sweeps([])}
         first = next(iter(opened))
         path = folder / f"findings-flow-{study.name}.png"
-        path.write_bytes(knockout_png(mean_flow(opened[first]), 110))
+        path.write_bytes(knockout_png(mean_flow(opened[first]).sel(source=list(DRAWN)), 110))
         if not study.mamba:
             continue
         for what, parts in (("routes", ("scan", "conv", "both")), ("features", FEATURES[:2])):
@@ -191,7 +191,8 @@ def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], fo
                 for part in parts
             ]
             names = [part if what == "routes" else f"{part} features" for part in parts]
-            figure = models_figure(*model_flows(chosen, quantity="change", names=names))
+            flows = model_flows(chosen, quantity="change", names=names)
+            figure = models_figure(*flows, apart="what is cut")
             figure.savefig(folder / f"findings-flow-{study.name}-{what}.png", dpi=110)
         figure = mean_ledger_figure(ledgers[study.name])
         figure.savefig(folder / f"findings-ledger-{study.name}.png", dpi=110)

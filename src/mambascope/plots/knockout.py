@@ -38,10 +38,11 @@ def knockout_png(result: xr.Dataset, dpi: int = 150) -> bytes:
     return written.getvalue()
 
 
-def models_figure(*results: xr.Dataset) -> Figure:
+def models_figure(*results: xr.Dataset, apart: str = "model") -> Figure:
     """One panel for each source, one curve for each model, over relative depth: where the middle of the window lies.
 
     results: aggregates of sources over the same facts (`shared_facts`, `mean_flow`), one for each model
+    apart:   what tells the curves apart, where it is not the model: sweeps of one model by route, say
     """
     models = [read_knockout(result) for result in results]
     names = [name for name in models[0].names if all(name in each.names for each in models)]
@@ -68,7 +69,7 @@ def models_figure(*results: xr.Dataset) -> Figure:
     about = f"{models[0].about.split(',')[0].split(';')[0]}; dotted: nothing cut"
     title = _common_title(models)
     figure.suptitle(f"{title}\n{about}", fontsize=10, parse_math=False)
-    figure.legend(loc="outside right center", fontsize=9, title="model", frameon=False)
+    figure.legend(loc="outside right center", fontsize=9, title=apart, frameon=False)
     return figure
 
 
@@ -150,6 +151,6 @@ def _depths(curves: Curves) -> np.ndarray:
 
 
 def _common_title(models: list[Curves]) -> str:
-    """What was cut, without the model that it was cut in; both texts where the models differ in it."""
-    titles = dict.fromkeys(each.title.removesuffix(f", in {each.model}") for each in models)
-    return " / ".join(titles)
+    """What was cut, as far as it is the same in all."""
+    parts = [each.title.split(", ") for each in models]
+    return ", ".join(part for part in parts[0] if all(part in other for other in parts))

@@ -19,7 +19,9 @@ from mambascope.results.wording import cut_in_words
 
 SOURCE_COLOURS = {
     **ROLE_COLOURS,
-    "first": "#e69f00",
+    "first": "#8c564b",
+    "subject": "#000000",
+    "all": "#7f7f7f",
     "context": "#999999",
     "relation": "#009e73",
     "relation_minus_last": "#56b4e9",
@@ -73,10 +75,13 @@ class Curves:
 
     @property
     def colours(self) -> list[str]:
-        """A colour for each source, always the same for a role."""
+        """A colour for each source, always the same for a role; of several controls each has that of its role."""
         others = iter(OTHER_COLOURS * len(self.names))
+        alone = sum(self.is_control) == 1
         return [
-            CONTROL_COLOUR if name.startswith(CONTROL) else SOURCE_COLOURS.get(name) or next(others)
+            CONTROL_COLOUR
+            if alone and name.startswith(CONTROL)
+            else SOURCE_COLOURS.get(name.removeprefix(CONTROL)) or next(others)
             for name in self.names
         ]
 
