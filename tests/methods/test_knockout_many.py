@@ -28,9 +28,9 @@ CASES = {
     "scan": {},
     "both": {"route": "both", "target": "last"},
     "no decay": {"mode": "no_decay", "target": "subject_last"},
-    "mean": {"mode": "mean", "route": "conv"},
+    "mean": {"mode": "mean", "route": "conv", "reference": "Rivers run from hills to seas."},
     "slow": {"features": "slow"},
-    "measured": {"features": "not slow_measured", "mode": "mean"},
+    "measured": {"features": "not slow_measured", "mode": "mean", "reference": "Rivers run."},
     "each": {"source": "each", "window": 1},
 }
 
@@ -62,6 +62,7 @@ def same(found, wanted):
         assert found.attrs[name] == pytest.approx(wanted.attrs[name], abs=1e-10), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", ["atlas-mamba1", "atlas-mamba2"])
 def test_facts_together_are_as_each_alone(name, case):
