@@ -4,10 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from mambascope.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from mambascope.cli.evaluation_report import Report
 
 
 class Shown(ABC):
@@ -179,6 +183,29 @@ class ShownLedger(Shown):
         ledger_report.print_summary(self.result)
 
 
+class ShownEvaluation(Shown):
+    """An evaluation: means by category."""
+
+    @cached_property
+    def report(self) -> "Report":
+        """What is told of it."""
+        from mambascope.cli.evaluation_report import Report
+
+        return Report([self.result])
+
+    def figures(self) -> dict[str, bytes]:
+        """See Shown."""
+        return self.report.figures()
+
+    def json(self, files: Sequence[Path]) -> str:
+        """See Shown."""
+        return self.report.json(files)
+
+    def print(self) -> None:
+        """See Shown."""
+        self.report.print()
+
+
 SHOWN: dict[str, type[Shown]] = {
     "attention": ShownAttention,
     "ledger": ShownLedger,
@@ -186,6 +213,7 @@ SHOWN: dict[str, type[Shown]] = {
     "sweep.trace": ShownTraceSweep,
     "knockout": ShownKnockout,
     "sweep.knockout": ShownKnockoutSweep,
+    "sweep.evaluate": ShownEvaluation,
 }
 
 

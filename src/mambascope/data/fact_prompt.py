@@ -19,9 +19,22 @@ class FactPrompt:
     relation: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class QuestionPrompt(FactPrompt):
+    """A question as a prompt; nothing in it is a subject, and `relation` is its category.
+
+    answers: all that are accepted; none where no right answer was published
+    dataset: where it is from
+    """
+
+    subject: str = ""
+    answers: tuple[str, ...]
+    dataset: str
+
+
 @dataclass(frozen=True)
 class FactFailure:
-    """A fact that a study over many could not ask, and why."""
+    """A fact or question that a study over many could not ask, and why."""
 
     fact_id: str
     reason: str

@@ -67,23 +67,35 @@ def answer_token(
     model: LanguageModel, prompt: str | Sequence[int] | Tensor, answer: str | int, ids: list[int]
 ) -> int:
     """The token id with which the answer begins after the prompt; PromptError if it cannot be one."""
+    return answer_tokens(model, prompt, answer, ids)[0]
+
+
+def answer_tokens(
+    model: LanguageModel, prompt: str | Sequence[int] | Tensor, answer: str | int, ids: list[int]
+) -> list[int]:
+    """The token ids of the answer after the prompt, whose own are `ids`; PromptError if it has none.
+
+    Where the tokenizer would split the prompt otherwise if the answer followed, they are those of the answer alone.
+    """
     if isinstance(answer, int):
         if not 0 <= answer < model.config.vocab_size:
             raise PromptError(
                 f"answer token {answer} is out of range: the model has {model.config.vocab_size} tokens"
             )
-        return answer
+        return [answer]
     if model.tokenizer is None:
         raise PromptError("this model has no tokenizer, so give the answer as a token id")
     if not answer.strip():
         raise PromptError("the answer is empty; give a word or leave it out")
-    if not isinstance(prompt, str):
-        return model.tokenizer.encode(f" {answer.strip()}", add_special_tokens=False)[0]
-    space = "" if prompt[-1].isspace() else " "
-    whole = model.tokenizer.encode(prompt + space + answer.strip())
-    if whole[: len(ids)] == ids and len(whole) > len(ids):
-        return whole[len(ids)]
-    return model.tokenizer.encode(space + answer.strip(), add_special_tokens=False)[0]
+    space = "" if isinstance(prompt, str) and prompt[-1].isspace() else " "
+    if isinstance(prompt, str):
+        whole = model.tokenizer.encode(prompt + space + answer.strip())
+        if whole[: len(ids)] == ids and len(whole) > len(ids):
+            return whole[len(ids) :]
+    alone = model.tokenizer.encode(space + answer.strip(), add_special_tokens=False)
+    if not alone:
+        raise PromptError(f"the model's tokenizer has no token for the answer {answer!r}")
+    return alone
 
 
 def _checked(subject: slice, length: int) -> tuple[int, int]:

@@ -16,8 +16,8 @@ def as_csv(result: xr.Dataset) -> bytes:
     kept = [name for name in ("token", "role", "length") if name in result.coords]
     plain = result.reset_coords(drop=True).assign_coords({name: result[name] for name in kept})
     rows: Any = plain.to_dataframe(dim_order=[str(dim) for dim in result.dims]).reset_index()
-    if "length" in kept:
-        rows = rows[rows["position"] < rows["length"]].drop(columns="length")
+    if "length" in kept and "position" in rows:
+        rows = rows[rows["position"] < rows["length"]]
     order = [*result.dims, *(name for name in kept if name != "length"), *result.data_vars]
     return rows[order].to_csv(index=False).encode()
 

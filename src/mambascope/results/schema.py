@@ -76,6 +76,27 @@ FLOW = Schema(
 )
 
 
+# What an evaluation says of a question, each 0 to 1 but the log-probability.
+SCORES = ("exact", "f1", "contained", "first_token", "reciprocal_rank", "logprob")
+
+EVALUATION_SWEEP = Schema(
+    method="sweep.evaluate",
+    variables={"value": ("fact_id", "score")},
+    coords={"score": ("score",)}
+    | dict.fromkeys(
+        ("fact_id", "prompt", "category", "dataset", "prediction", "rank"), ("fact_id",)
+    ),
+    attrs=("model", "weights", "config", "max_new_tokens", "changes", "versions"),
+)
+
+CAPABILITY = Schema(
+    method="aggregate.evaluate",
+    variables=dict.fromkeys(("mean", "low", "high", "n"), ("category", "score")),
+    coords={"category": ("category",), "score": ("score",)},
+    attrs=("model", "changed", "confidence", "questions"),
+)
+
+
 def with_sources(result: xr.Dataset) -> xr.Dataset:
     """A knockout with the dim `source`, also if it is of one source, or of every position (then named by its number)."""
     if "position" in result.dims:

@@ -21,8 +21,6 @@ from mambascope.runner.shard import KEY
 from mambascope.runner.tables import FAILED, SKIPPED
 from mambascope.runner.units import ASKED
 
-BY_FACT = ("prompt", "subject", "answer", "top_answer", "relation")
-
 
 def open_results(path: str | Path) -> xr.Dataset:
     """The results in a folder: of one prompt as `ms.trace` or `ms.knockout` gave them, of a sweep over facts as one dataset.
@@ -64,8 +62,8 @@ def _finished(folder: SweepFolder) -> xr.Dataset:
 def _unfinished(folder: SweepFolder) -> xr.Dataset:
     rows, sweep, method = fact_rows(folder), folder.manifest["sweep"], folder.method
     warnings.warn(
-        f"the sweep in {folder.path} is not finished: {len(rows)} of {sweep['facts']['count']} facts are done; the command "
-        "that began it goes on",
+        f"the sweep in {folder.path} is not finished: {len(rows)} of {sweep['facts']['count']} {method.noun} are done; the "
+        "command that began it goes on",
         stacklevel=3,
     )
     shared = (shard.told["shared"] for _, shard in folder.shards(method.done).read())
@@ -85,7 +83,7 @@ def _labelled(
     facts = [row for row in rows if row["status"] == method.done]
     if not facts:
         raise OutputError(_nothing(method, rows))
-    names = (*BY_FACT, *method.by_fact, "length")
+    names = (*method.labels, "answer", "top_answer", *method.by_fact, "length")
     coords = {"fact_id": [row["fact_id"] for row in facts]}
     coords |= {name: ("fact_id", [row[name] for row in facts]) for name in names}
     found = method.labelled(facts, cells, told["shared"]).assign_coords(coords)

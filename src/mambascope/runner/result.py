@@ -15,8 +15,9 @@ from mambascope.data.fact_prompt import FactPrompt
 from mambascope.results.folder import MANIFEST, write_files
 from mambascope.results.manifest import FORMAT, to_json
 from mambascope.runner.folder import CELLS, FACTS, SweepFolder
+from mambascope.runner.methods import SweepMethod
 from mambascope.runner.shard import KEY
-from mambascope.runner.tables import FAILED, SKIPPED, fact_columns, identity
+from mambascope.runner.tables import FAILED, SKIPPED, fact_columns
 
 ROWS = 2**17  # of a row group
 
@@ -32,7 +33,7 @@ def finish(
     for _, shard in folder.shards(method.done).read():
         done |= {record["fact_id"]: record for record in shard.told["facts"]}
         told = told or shard.told["shared"] or {}
-    records = [done.get(fact.fact_id) or _not_done(fact, asked) for fact in facts]
+    records = [done.get(fact.fact_id) or _not_done(method, fact, asked) for fact in facts]
     counts = count(records, method.done)
     cells = (shard.table for _, shard in folder.shards(method.done).read())
     described = {
@@ -68,8 +69,10 @@ def count(records: Iterable[Mapping[str, Any]], done: str) -> dict[str, int]:
     return {status: statuses.count(status) for status in (done, SKIPPED, FAILED)}
 
 
-def _not_done(fact: FactPrompt, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {**identity(fact), **asked[fact.fact_id]}
+def _not_done(
+    method: SweepMethod, fact: FactPrompt, asked: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    return {**method.identity(fact), **asked[fact.fact_id]}
 
 
 def _parquet(tables: Iterable[pa.Table], columns: pa.Schema, described: dict[str, Any]) -> bytes:

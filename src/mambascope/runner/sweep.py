@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
-from mambascope.data.fact_sets import FactSet, read_facts
+from mambascope.data.fact_sets import FactSet
 from mambascope.errors import OutputError
 from mambascope.progress import ProgressBar
 from mambascope.runner.config import SweepConfig
@@ -36,7 +36,7 @@ from mambascope.runner.worker import Worker
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
 SHOWN = 3
-DOING = {ASKED: "asking facts", MEASURED: "measuring facts"}
+DOING = {ASKED: "asking", MEASURED: "measuring"}
 SECONDS = 600.0  # batches are few and slow, so the speed is averaged over many of them
 
 
@@ -57,18 +57,18 @@ def sweep(
     Raises DataError for facts that cannot be read, ConfigError for an impossible option, ModelError for a model that cannot be
     found or run, OutputError for a folder that cannot be written to or holds something else, and KeyboardInterrupt after Ctrl-C.
     """
-    facts = read_facts(config.facts).limited(config.limit)
-    _tell_broken(facts)
+    method = method_of(config.method)
+    facts = method.read(config).limited(config.limit)
+    _tell_broken(facts, method.noun)
     linear = linear_choice()
     whose = identity(config, facts, linear)
     chosen = make_executor(executor, Worker(config, linear), workers, address)
-    method = method_of(config.method)
     with claimed(Path(out).expanduser(), whose, method) as folder, Stop() as stop:
         if folder.finished:
             clear(folder)
         else:
-            with chosen, ProgressBar("reading facts", estimate=SECONDS) as bar:
-                run = _Run(folder, chosen, stop, SweepProgress(bar))
+            with chosen, ProgressBar(f"reading {method.noun}", estimate=SECONDS) as bar:
+                run = _Run(folder, chosen, stop, SweepProgress(bar, method.noun))
                 asked = run.all(facts.facts, config)
             finish(folder, whose, facts.facts, asked)
     return folder.path
@@ -76,7 +76,7 @@ def sweep(
 
 def identity(config: SweepConfig, facts: FactSet, linear: str) -> dict[str, Any]:
     """All that decides the numbers of a sweep: its folder is refused to any other."""
-    told = {"source": config.facts, "count": len(facts.facts), "digest": facts.digest}
+    told = {"source": facts.source, "count": len(facts.facts), "digest": facts.digest}
     return {**config.model_dump(mode="json"), "facts": told, "linear": linear}
 
 
@@ -112,15 +112,17 @@ class _Run:
         sizes = {unit.number: len(unit.facts) for unit in units}
         done = shards.clean({unit.number: unit.fact_ids for unit in units})
         total = sum(sizes.values())
-        doing = DOING.get(stage, self.method.doing)
+        doing = f"{DOING.get(stage, self.method.doing)} {self.method.noun}"
         self.progress.begin(doing, sum(sizes[number] for number in done), total)
         for result in self.executor.run([u for u in units if u.number not in done], self.stop):
             self._keep(shards, result)
             done.add(result.number)
             self.progress.advance(sizes[result.number])
         if len(done) < len(units):
-            facts = sum(sizes[number] for number in done)
-            raise KeyboardInterrupt(f"stopped with {facts} of {total} facts {stage}; {GO_ON}")
+            count = sum(sizes[number] for number in done)
+            raise KeyboardInterrupt(
+                f"stopped with {count} of {total} {self.method.noun} {stage}; {GO_ON}"
+            )
 
     def _keep(self, shards: Shards, result: Done) -> None:
         self.weights = self.weights or result.weights
@@ -135,9 +137,9 @@ class _Run:
             raise OutputError(f"{error}; {GO_ON}") from error
 
 
-def _tell_broken(facts: FactSet) -> None:
+def _tell_broken(facts: FactSet, noun: str) -> None:
     for message in facts.broken[:SHOWN]:
         warnings.warn(message, stacklevel=3)
     if facts.broken:
         count, read = len(facts.broken), len(facts.facts)
-        warnings.warn(f"{count} broken records were left out; {read} facts remain", stacklevel=3)
+        warnings.warn(f"{count} broken records were left out; {read} {noun} remain", stacklevel=3)

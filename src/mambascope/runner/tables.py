@@ -1,6 +1,7 @@
 """The tables of a sweep: one row per cell, with the method's own columns, and one row per fact.
 
-facts: fact_id, relation, prompt, subject, given_answer, answer, top_answer, the method's own columns, length, status, reason
+facts: fact_id; what is known before anything is run (relation, prompt, subject, given_answer); answer, top_answer, the method's
+own columns, length, status, reason
 
 `answer` is the token that counts, as in the method; `given_answer` what the fact set says. Status is the method's word for a fact
 that has a result ("traced", "cut"), "skipped" (its answer has another rank for the model) or "failed"; what only a result tells
@@ -31,10 +32,11 @@ SKIPPED, FAILED = "skipped", "failed"
 
 def fact_columns(method: SweepMethod) -> pa.Schema:
     """The columns of the table of facts."""
-    text = "fact_id relation prompt subject given_answer answer top_answer"
     return pa.schema(
         {
-            **dict.fromkeys(text.split(), pa.string()),
+            "fact_id": pa.string(),
+            **method.known,
+            **dict.fromkeys(("answer", "top_answer"), pa.string()),
             **method.by_fact,
             "length": pa.int64(),
             "status": pa.string(),
@@ -57,24 +59,13 @@ def cells_and_facts(
     return table, {"facts": records, "shared": _shared(method, results[0]) if results else None}
 
 
-def identity(fact: FactPrompt) -> dict[str, Any]:
-    """The columns of a fact that are known before anything is run."""
-    return {
-        "fact_id": fact.fact_id,
-        "relation": fact.relation or "",
-        "prompt": fact.prompt,
-        "subject": fact.subject,
-        "given_answer": fact.answer,
-    }
-
-
 def _shared(method: SweepMethod, result: xr.Dataset) -> dict[str, Any]:
     return {**{name: result.attrs[name] for name in method.shared}, **method.axes(result)}
 
 
 def _record(method: SweepMethod, fact: FactPrompt, result: Any) -> dict[str, Any]:
     if not isinstance(result, xr.Dataset):
-        return {**identity(fact), "status": FAILED, "reason": result.reason}
+        return {**method.identity(fact), "status": FAILED, "reason": result.reason}
     told = {name: result.attrs[name] for name in ("answer", "top_answer", *method.by_fact)}
     told |= {"status": method.done, "reason": "", "length": method.length(result)}
-    return {**identity(fact), **told}
+    return {**method.identity(fact), **told}

@@ -45,8 +45,8 @@ class Worker:
 
     @cached_property
     def _others(self) -> "dict[str, LanguageModel]":
-        """The models that have to know a fact as well."""
-        return {name: self._loaded(name, None) for name in self.config.also_known_by}
+        """The other models that are asked."""
+        return {name: self._loaded(name, None) for name in self.config.others}
 
     def _loaded(self, source: str, tokenizer: str | None) -> "LanguageModel":
         from mambascope.errors import ConfigError
@@ -55,7 +55,7 @@ class Worker:
         model = load(source, self.config.device, self.config.dtype, tokenizer)
         if model.tokenizer is None:
             raise ConfigError(
-                f"{source} has no tokenizer, so facts, which are texts, cannot be asked; name one (tokenizer)"
+                f"{source} has no tokenizer, so texts cannot be asked; name one (tokenizer)"
             )
         return model
 
@@ -69,10 +69,9 @@ class Worker:
         """Length, answer and status of each fact; where ranks count the model's top token too."""
         import pyarrow as pa
 
-        from mambascope.runner.asking import ask
         from mambascope.runner.tables import ASKED_COLUMNS
 
-        rows = ask(self._model, unit.facts, self.config.ranks, self._others)
+        rows = self.method.ask(self._model, unit.facts, self.config, self._others)
         return pa.Table.from_pylist(rows, schema=ASKED_COLUMNS), {}
 
     def _measure(self, unit: Unit) -> "tuple[pa.Table, dict[str, Any]]":

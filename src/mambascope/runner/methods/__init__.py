@@ -5,7 +5,11 @@ from importlib import import_module
 from mambascope.errors import OutputError
 from mambascope.runner.methods.base import SweepMethod
 
-HOMES = {"trace": ("tracing", "TraceMethod"), "knockout": ("knockout", "KnockoutMethod")}
+HOMES = {
+    "trace": ("tracing", "TraceMethod"),
+    "knockout": ("knockout", "KnockoutMethod"),
+    "evaluate": ("evaluation", "EvaluateMethod"),
+}
 
 
 def method_of(name: str) -> SweepMethod:

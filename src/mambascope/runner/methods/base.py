@@ -8,7 +8,8 @@ import pyarrow as pa
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
-from mambascope.runner.config import SweepConfig
+from mambascope.data.fact_sets import FactSet, read_facts
+from mambascope.runner.config import FactSweep, SweepConfig
 from mambascope.runner.shard import Shard
 from mambascope.runner.units import Unit
 
@@ -25,8 +26,11 @@ class SweepMethod(ABC):
     name:    as the command line has it; results are of "sweep.NAME"
     done:    what a fact is that has a result: its status, the stage in which it gets it, and the folder of those shards
     doing:   the same while it goes on
+    noun:    what it is done with
     option:  the field of the configuration that holds the method's own options
     cells:   the columns of the table of cells; the first is `fact_id`
+    known:   columns of the table of facts that are known before anything is run (see `identity`)
+    labels:  those of them that label the facts of the dataset that is opened
     by_fact: attributes of a fact's result that become columns of the table of facts
     shared:  attributes that the results of all facts have in common
     """
@@ -34,8 +38,13 @@ class SweepMethod(ABC):
     name: ClassVar[str]
     done: ClassVar[str]
     doing: ClassVar[str]
+    noun: ClassVar[str] = "facts"
     option: ClassVar[str]
     cells: ClassVar[pa.Schema]
+    known: ClassVar[Mapping[str, pa.DataType]] = dict.fromkeys(
+        ("relation", "prompt", "subject", "given_answer"), pa.string()
+    )
+    labels: ClassVar[tuple[str, ...]] = ("prompt", "subject", "relation")
     by_fact: ClassVar[Mapping[str, pa.DataType]]
     shared: ClassVar[tuple[str, ...]]
 
@@ -48,6 +57,34 @@ class SweepMethod(ABC):
     def produces(self) -> str:
         """The method that results name as theirs."""
         return f"sweep.{self.name}"
+
+    def read(self, config: SweepConfig) -> FactSet:
+        """What the sweep is over; by default the facts that the configuration names."""
+        assert isinstance(config, FactSweep)
+        return read_facts(config.facts)
+
+    def identity(self, fact: FactPrompt) -> dict[str, Any]:
+        """The id of a fact, and its columns of `known`."""
+        return {
+            "fact_id": fact.fact_id,
+            "relation": fact.relation or "",
+            "prompt": fact.prompt,
+            "subject": fact.subject,
+            "given_answer": fact.answer,
+        }
+
+    def ask(
+        self,
+        model: "LanguageModel",
+        facts: Sequence[FactPrompt],
+        config: SweepConfig,
+        others: "Mapping[str, LanguageModel]",
+    ) -> list[dict[str, Any]]:
+        """What is found out about each fact before it is done; see asking.py."""
+        from mambascope.runner.asking import ask
+
+        assert isinstance(config, FactSweep)
+        return ask(model, facts, config.ranks, others)
 
     @abstractmethod
     def check(self, model: "LanguageModel", config: SweepConfig) -> None:

@@ -22,7 +22,7 @@ class KnockoutMethod(SweepMethod):
 
     name: ClassVar[str] = "knockout"
     done: ClassVar[str] = "cut"
-    doing: ClassVar[str] = "cutting facts"
+    doing: ClassVar[str] = "cutting"
     option: ClassVar[str] = "knockout"
     cells: ClassVar[pa.Schema] = pa.schema(
         {

@@ -36,7 +36,7 @@ class TraceMethod(SweepMethod):
 
     name: ClassVar[str] = "trace"
     done: ClassVar[str] = "traced"
-    doing: ClassVar[str] = "tracing facts"
+    doing: ClassVar[str] = "tracing"
     option: ClassVar[str] = "tracing"
     cells: ClassVar[pa.Schema] = pa.schema(
         {

@@ -1,0 +1,1 @@
+"""Evaluation: what can a model recall, chain and hold in mind?"""
