@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from mambascope import __version__
 from mambascope.cli.attention import Attention
 from mambascope.cli.compare import Compare
+from mambascope.cli.evaluate import Evaluate
 from mambascope.cli.knockout import Knockout
 from mambascope.cli.ledger import Ledger
 from mambascope.cli.models import Models
+from mambascope.cli.prompts import Prompts
 from mambascope.cli.show import Show
 from mambascope.cli.sweep import Sweep
 from mambascope.cli.trace import Trace
@@ -33,6 +35,8 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Prompts, tyro.conf.subcommand("prompts")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Train, tyro.conf.subcommand("train")]
 )
@@ -67,7 +71,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def parse(
     arguments: Sequence[str],
-) -> Trace | Knockout | Attention | Ledger | Sweep | Show | Compare | Models | Train:
+) -> (
+    Trace
+    | Knockout
+    | Attention
+    | Ledger
+    | Sweep
+    | Show
+    | Compare
+    | Prompts
+    | Evaluate
+    | Models
+    | Train
+):
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
         Command,  # pyright: ignore[reportArgumentType]
