@@ -23,7 +23,7 @@ def main() -> None:
     model.config.use_cache = False
     bridge = build_bridge_from_module(model, type(model).__name__, hf_config=model.config)
     for block in bridge.blocks:
-        # transformers 5 uses the weights of Mamba-1's dt_proj without calling it, so that hook fires in the bridge's own scan only.
+        # transformers 5 uses the weights of dt_proj without calling it, so that hook fires in the bridge's own scan only.
         block.mixer.eager_scan = True
     _, cache = bridge.run_with_cache(ids)
     maps = {
