@@ -1,6 +1,6 @@
 """`mambascope`: reads the command line, runs one command, and says in one line what went wrong.
 
-Exit codes: 0 done; 2 something that the user can mend; 130 interrupted.
+Exit codes: 0 done; 1 a reproduction that gives other numbers; 2 something that the user can mend; 130 interrupted.
 """
 
 import os
@@ -20,6 +20,7 @@ from mambascope.cli.knockout import Knockout
 from mambascope.cli.ledger import Ledger
 from mambascope.cli.models import Models
 from mambascope.cli.prompts import Prompts
+from mambascope.cli.reproduce import Reproduce
 from mambascope.cli.show import Show
 from mambascope.cli.sweep import Sweep
 from mambascope.cli.trace import Trace
@@ -29,12 +30,13 @@ from mambascope.options import wrong_option
 
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
-    | Annotated[Attention, tyro.conf.subcommand("attention")]
     | Annotated[Knockout, tyro.conf.subcommand("knockout")]
+    | Annotated[Attention, tyro.conf.subcommand("attention")]
     | Annotated[Ledger, tyro.conf.subcommand("ledger")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Prompts, tyro.conf.subcommand("prompts")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Models, tyro.conf.subcommand("models")]
@@ -50,11 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code."""
+    code = 0
     try:
         if list(arguments) == ["--version"]:
             print(f"mambascope {__version__}")
         else:
-            parse(arguments).run()
+            code = parse(arguments).run() or 0
         sys.stdout.flush()
     except MambascopeError as error:
         return _failed(str(error))
@@ -66,19 +69,20 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of our output is gone (`mambascope ... | head`): nothing is wrong, and Python must not write more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return code
 
 
 def parse(
     arguments: Sequence[str],
 ) -> (
     Trace
-    | Knockout
     | Attention
+    | Knockout
     | Ledger
     | Sweep
     | Show
     | Compare
+    | Reproduce
     | Prompts
     | Evaluate
     | Models
