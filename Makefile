@@ -24,7 +24,7 @@ format: $(READY)
 	$(BIN)/ruff format
 
 bench: $(READY)
-	for script in benchmarks/forward.py benchmarks/replay.py benchmarks/sweep.py benchmarks/knockout.py benchmarks/attention.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/forward.py benchmarks/replay.py benchmarks/sweep.py benchmarks/knockout.py benchmarks/attention.py benchmarks/evaluate.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv out dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
