@@ -96,6 +96,11 @@ class Segments:
         """True if all segments have the same length."""
         return bool((self.lengths == self.lengths[0]).all())
 
+    @cached_property
+    def single(self) -> bool:
+        """True if every segment is one token, as in decoding."""
+        return bool((self.lengths == 1).all())
+
     def pad(self, packed: Tensor, fill: float = 0.0) -> Tensor:
         """(tokens, ...) to (count, longest, ...), shorter segments filled up at the end."""
         longest = int(self.lengths.max())

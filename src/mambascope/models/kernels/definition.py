@@ -108,6 +108,14 @@ def conv_carry(
     remembered = taps - 1
     if len(segments.keep) == 0 or remembered == 0:
         return x.new_zeros(len(segments.keep), remembered, x.shape[1])
+    if (
+        carry is not None
+        and carry.shape[1] == remembered
+        and segments.single
+        and (segments.slots >= 0).all()
+    ):
+        before = carry.to(x.dtype)[_index(segments.slots[segments.keep], x)]
+        return torch.cat([before[:, 1:], x[_index(segments.keep, x)][:, None]], dim=1)
     of = segments.segment_of[segments.keep]
     back = np.arange(remembered - 1, -1, -1)
     within = (segments.keep - segments.offsets[of])[:, None] - back
