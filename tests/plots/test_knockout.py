@@ -141,7 +141,11 @@ def test_roles_are_a_heatmap_with_crosses_where_nothing_is_sure(sweep):
     figure = knockout_figure(flow)
     mesh, crosses = figure.axes[0].collections[:2]
     np.testing.assert_allclose(mesh.get_array().reshape(3, 2), flow["effect"].values.T)
-    assert {tuple(place) for place in crosses.get_offsets()} == {(1.5, 0.5), (1.5, 1.5), (1.5, 2.5)}
+    assert {tuple(place) for place in np.asarray(crosses.get_offsets())} == {
+        (1.5, 0.5),
+        (1.5, 1.5),
+        (1.5, 2.5),
+    }
 
 
 def test_models_are_drawn_by_relative_depth_one_panel_for_each_source(sweep):

@@ -67,6 +67,7 @@ def definition(model, conv_in, sources, target, route, mode, conv_mean=None, wri
     config, taps = mixer.config, mixer.conv_weight.shape[1]
     whole_write = mode != "mean" or write_mean is not None
     h = torch.zeros(model.sites["state"].shape, dtype=torch.float64)
+    read = None
     for now in range(target + 1):
         total = mixer.conv_bias.clone()
         for back in range(min(now, taps - 1) + 1):
@@ -102,6 +103,7 @@ def definition(model, conv_in, sources, target, route, mode, conv_mean=None, wri
             if mode == "no_decay":
                 decay = torch.ones_like(decay)
         h = decay * h + write
+    assert read is not None
     return read(h)
 
 

@@ -9,7 +9,7 @@ from mambascope.errors import ConfigError
 from mambascope.methods.evaluation.config import EvaluationConfig
 from mambascope.methods.knockout.config import KnockoutConfig
 from mambascope.methods.tracing.config import TracingConfig
-from mambascope.results.ranks import read_ranks
+from mambascope.ranks import read_ranks
 
 
 class SweepConfig(BaseModel):

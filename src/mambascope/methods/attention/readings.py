@@ -35,7 +35,9 @@ def read_layers(
     at_once = max(1, RECORDED // each)
     for begin in range(0, len(layers), at_once):
         group = list(layers[begin : begin + at_once])
-        with without_new_copies():  # of a large model they would be more than all that is computed here
+        with (
+            without_new_copies()
+        ):  # of a large model they would be more than all that is computed here
             run = model.run([ids], record=[(name, group) for name in sites], logits="none")
         for layer in group:
             yield layer, {name: _wide(run[name, layer][0]) for name in sites}

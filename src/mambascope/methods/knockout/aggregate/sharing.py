@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from mambascope.errors import OutputError
-from mambascope.results.ranks import read_ranks
+from mambascope.ranks import read_ranks
 from mambascope.results.schema import KNOCKOUT_SWEEP, conform, with_sources
 
 

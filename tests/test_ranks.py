@@ -3,7 +3,7 @@
 import pytest
 
 from mambascope.errors import ConfigError
-from mambascope.results.ranks import read_ranks
+from mambascope.ranks import read_ranks
 
 
 @pytest.mark.parametrize(
