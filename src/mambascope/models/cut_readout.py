@@ -17,8 +17,9 @@ from torch import Tensor
 
 from mambascope.errors import SiteError
 from mambascope.models.kernels import conv_carry
-from mambascope.models.recurrence import Recurrence, scan_adding
+from mambascope.models.recurrence import Recurrence, run_scan, scan_adding
 from mambascope.sites import LayerTap, Segments
+from mambascope.sites.positions import ranges
 from mambascope.sites.views import View
 
 FIXED = ("write", "state", "skip", "conv_carry")
@@ -45,6 +46,41 @@ class ConvInput:
     carried: Float[Tensor, "slots taps channels"] | None
     taps: int
     reread: Callable[[Float[Tensor, "some K channels"]], Reread]
+
+
+def run_scan_with_cuts(
+    recurrence: Recurrence,
+    conv: ConvInput,
+    state: Float[Tensor, "slots ..."] | None,
+    segments: Segments,
+    tap: LayerTap,
+) -> tuple[Float[Tensor, "tokens ..."], Float[Tensor, "keep ..."]]:
+    """As `run_scan`, with every cut of the layer made. Segments that read from views alone have no true scan to run."""
+    rest = _true_segments(segments, tap)
+    if len(rest) == segments.count:
+        out, kept = run_scan(recurrence, state, segments, tap)
+    else:
+        out, kept = torch.empty_like(recurrence.u), recurrence.u.new_empty(0)
+        if len(rest):
+            tokens = ranges(segments.offsets[rest], segments.lengths[rest])
+            some = Segments.of(segments.lengths[rest], slots=segments.slots[rest])
+            found = recurrence.scan(tokens, state, some, skip=True, all_states=False)
+            out[torch.from_numpy(tokens).to(out.device)] = found.out
+    return cut_readout(out, recurrence, conv, state, segments, tap), kept
+
+
+def _true_segments(segments: Segments, tap: LayerTap) -> np.ndarray:
+    """The segments whose own scan somebody reads."""
+    every = np.arange(segments.count)
+    looked_at = tap.wants("state", "write", "skip")
+    if not tap.views or looked_at or len(segments.keep) or torch.is_grad_enabled():
+        return every
+    assert tap.layer is not None
+    whole = [v.targets for v in tap.views if v.cut.features_at(tap.layer) is None]
+    read = np.bincount(
+        segments.segment_of[np.concatenate([*whole, every[:0]])], minlength=len(every)
+    )
+    return np.flatnonzero(read < segments.lengths)
 
 
 def cut_readout(

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mambascope.models.config import Mamba1Config
-from mambascope.models.cut_readout import ConvInput, Reread, cut_readout
+from mambascope.models.cut_readout import ConvInput, Reread, run_scan_with_cuts
 from mambascope.models.kernels import (
     ScanOutput,
     gate,
@@ -31,7 +31,7 @@ from mambascope.models.kernels import (
 )
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
-from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
+from mambascope.models.recurrence import ScanInputs, convolve, convolved
 from mambascope.models.residual import added
 from mambascope.sites import LayerTap, Segments, Site
 
@@ -91,10 +91,8 @@ class Mamba1Mixer(nn.Module):
         scan = SelectiveRecurrence(
             u, dt, -torch.exp(self.A_log.float().to(_wide(dt))), B, C, self.D, overwrite=tap.idle
         )
-        y, state = run_scan(scan, carry and carry.state, segments, tap)
-        if tap.views:
-            entering = ConvInput(conv_in, carry and carry.conv, self.config.d_conv, self._reread)
-            y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
+        entering = ConvInput(conv_in, carry and carry.conv, self.config.d_conv, self._reread)
+        y, state = run_scan_with_cuts(scan, entering, carry and carry.state, segments, tap)
         gated = tap("gated", gate(tap("scan_out", y), z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mambascope.models.config import Mamba2Config
-from mambascope.models.cut_readout import ConvInput, Reread, cut_readout
+from mambascope.models.cut_readout import ConvInput, Reread, run_scan_with_cuts
 from mambascope.models.kernels import (
     ScanOutput,
     gate,
@@ -31,7 +31,7 @@ from mambascope.models.kernels import (
 )
 from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
-from mambascope.models.recurrence import ScanInputs, convolve, convolved, run_scan
+from mambascope.models.recurrence import ScanInputs, convolve, convolved
 from mambascope.models.residual import added
 from mambascope.sites import LayerTap, Segments, Site
 
@@ -120,10 +120,8 @@ class Mamba2Mixer(nn.Module):
         dt = tap("dt", self._step(dt))
         A = -torch.exp(self.A_log if dt.dtype == torch.float64 else self.A_log.float())
         scan = HeadRecurrence(u, dt, A, B, C, self.D)
-        y, state = run_scan(scan, carry and carry.state, segments, tap)
-        if tap.views:
-            entering = ConvInput(conv_in, carry and carry.conv, c.d_conv, self._reread)
-            y = cut_readout(y, scan, entering, carry and carry.state, segments, tap)
+        entering = ConvInput(conv_in, carry and carry.conv, c.d_conv, self._reread)
+        y, state = run_scan_with_cuts(scan, entering, carry and carry.state, segments, tap)
         y = tap("scan_out", y).flatten(1)
         gated = tap("gated", self._gated(y, z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)

@@ -103,6 +103,11 @@ class Recurrence(Protocol):
         """Run over the tokens with these packed indices (None: all); leave out the skip term if it is not wanted."""
         ...
 
+    @property
+    def u(self) -> Tensor:
+        """The scan's input: (tokens, *channel axes)."""
+        ...
+
     def taken(self, tokens: np.ndarray) -> "Recurrence":
         """The scan on the inputs of the tokens with these packed indices alone."""
         ...
