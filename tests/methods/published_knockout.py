@@ -92,19 +92,27 @@ def probabilities(model, ids):
     return model(torch.tensor([ids]), use_cache=False).logits[0, -1].softmax(-1)
 
 
+def is_word(tokenizer, token):
+    """Whether the token's text, with the space that it begins with, is this token again."""
+    text = tokenizer.decode([token])
+    return text[:1] == " " and text[1:].isalnum() and tokenizer.encode(text) == [token]
+
+
 def measure(model, tokenizer, prompts, settings, window):
     """The reference file's entry for a model: prompts {id: (prompt, subject)}, settings [(target, source, kept)]."""
     found, told = {}, {}
     for key, (prompt, subject) in prompts.items():
         ids, at = roles(tokenizer, prompt, subject)
-        top = probabilities(model, ids).topk(5)
+        said = probabilities(model, ids)
+        answer = next(i for i in said.argsort(descending=True).tolist() if is_word(tokenizer, i))
+        top = said.topk(5)
         texts = [tokenizer.decode([i]) for i in top.indices]
-        found[key] = (ids, at, int(top.indices[0]))
+        found[key] = (ids, at, answer)
         told[key] = {
             "prompt": prompt,
             "subject": subject,
-            "answer": texts[0],
-            "answer_probability": float(top.values[0]),
+            "answer": tokenizer.decode([answer]),
+            "answer_probability": float(said[answer]),
             "top5": list(zip(texts, top.values.tolist(), strict=True)),
         }
     knockouts = [

@@ -208,7 +208,12 @@ def drop_series(models):
         numbers["knockouts"][0]["answer_probability_by_window"].pop("21")
 
 
+def bare_answer(content):
+    content["models"]["mamba2-130m"]["prompts"]["7"]["answer"] = "Paris"
+
+
 BROKEN = {
+    "answer": (bare_answer, "models.mamba2-130m.prompts.7.answer"),
     "key": (lambda c: c.update(extra=1), "extra"),
     "mask": (lambda c: c["models"]["mamba1-130m"]["knockouts"][0].update(features_kept="NONE"), "NONE"),
     "series": (drop_series, "a series for each prompt"),

@@ -26,11 +26,14 @@ class _Part(BaseModel):
 
 
 class PublishedPrompt(_Part):
-    """A prompt, and what the model says to it: the answer's probability, and the top tokens with theirs."""
+    """A prompt, and what the model says to it: the answer's probability, and the top tokens with theirs.
+
+    answer: the text of one token, a word with the space before it
+    """
 
     prompt: str
     subject: str
-    answer: str
+    answer: str = Field(pattern=r"^ \S")
     answer_probability: float
     top5: tuple[tuple[str, float], ...]
 
