@@ -182,7 +182,8 @@ def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], fo
         opened = {name: ms.open_results(runs / name) for name in study.sweeps([])}
         first = next(iter(opened))
         path = folder / f"findings-flow-{study.name}.png"
-        path.write_bytes(knockout_png(mean_flow(opened[first]).sel(source=list(DRAWN)), 110))
+        drawn = mean_flow(opened[first].assign_attrs(model=study.name)).sel(source=list(DRAWN))
+        path.write_bytes(knockout_png(drawn, 110))
         if not study.mamba:
             continue
         for what, parts in (("routes", ("scan", "conv", "both")), ("features", FEATURES[:2])):
