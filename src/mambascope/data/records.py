@@ -1,5 +1,6 @@
 """Records as others publish them, of which some may be broken."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -7,8 +8,8 @@ class BrokenRecord(Exception):
     """One record that does not hold what it should; the message names the field. Never leaves this package."""
 
 
-def text(record: Any, *path: str) -> str:
-    """The text at `path` in a record; BrokenRecord if there is none."""
+def at(record: Any, *path: str) -> Any:
+    """What is at `path` in a record; BrokenRecord if there is nothing."""
     name, value = ".".join(path), record
     for key in path:
         if not isinstance(value, dict):
@@ -20,8 +21,74 @@ def text(record: Any, *path: str) -> str:
                 f"field {name!r} is missing; there are: {', '.join(map(str, value))}"
             )
         value = value[key]
+    return value
+
+
+def text(record: Any, *path: str) -> str:
+    """The text at `path` in a record; BrokenRecord if there is none."""
+    name, value = ".".join(path), at(record, *path)
     if not isinstance(value, str):
         raise BrokenRecord(f"field {name!r} must be a text, not {value!r}")
     if not value.strip():
         raise BrokenRecord(f"field {name!r} is empty")
     return value
+
+
+def listed(record: Any, *path: str) -> list[Any]:
+    """The list at `path` in a record; BrokenRecord if there is none."""
+    value = at(record, *path)
+    if not isinstance(value, list):
+        raise BrokenRecord(f"field {'.'.join(path)!r} must be a list, not {short(value)}")
+    return value
+
+
+def texts(record: Any, *path: str) -> list[str]:
+    """The texts in the list at `path`, without those that are blank; BrokenRecord if something else is in it."""
+    found = listed(record, *path)
+    for value in found:
+        if not isinstance(value, str):
+            raise BrokenRecord(f"field {'.'.join(path)!r} must hold texts, not {short(value)}")
+    return [value for value in found if value.strip()]
+
+
+def objects(record: Any, *path: str) -> list[dict[str, Any]]:
+    """The objects in the list at `path`, which may also be one object of equally long lists, as the hub stores it."""
+    name, value = ".".join(path), at(record, *path)
+    if isinstance(value, dict):
+        columns = [listed(record, *path, key) for key in value]
+        if len({len(column) for column in columns}) > 1:
+            raise BrokenRecord(f"field {name!r} must hold lists of one length")
+        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    for part in listed(record, *path):
+        if not isinstance(part, dict):
+            raise BrokenRecord(f"field {name!r} must hold objects, not {short(part)}")
+    return value
+
+
+def nested(
+    record: Any, *fields: str, name: str = "", above: dict[str, Any] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """What lies at the end of lists within lists: (its place, it with the fields of all that it lies in).
+
+    ("data[0].qas[2]", {...}) for fields data, qas. Where there is no such list, (the place, the BrokenRecord that says so).
+    """
+    try:
+        parts = listed(record, fields[0])
+    except BrokenRecord as error:
+        yield name, error
+        return
+    around = {**(above or {}), **record}
+    for number, part in enumerate(parts):
+        place = f"{name}{'.' if name else ''}{fields[0]}[{number}]"
+        if len(fields) > 1:
+            yield from nested(part, *fields[1:], name=place, above=around)
+        elif isinstance(part, dict):
+            yield place, {**around, **part}
+        else:
+            yield place, BrokenRecord(f"it must be an object, not {short(part)}")
+
+
+def short(value: Any) -> str:
+    """A value as it is shown in a message, which is one line and not a page."""
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

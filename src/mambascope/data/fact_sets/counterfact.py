@@ -6,7 +6,8 @@ The true target is the answer; the counterfactual one, and the paraphrases, are 
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
-from mambascope.data.fact_sets.fact_set import BrokenRecord, filled, text
+from mambascope.data.fact_sets.fact_set import filled
+from mambascope.data.records import BrokenRecord, text
 
 REWRITE = "requested_rewrite"
 

@@ -8,6 +8,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
+from mambascope.data.records import BrokenRecord
 from mambascope.errors import DataError
 
 
@@ -41,10 +42,6 @@ class FactSet:
         return FactSet(self.source, tuple(chosen), self.broken)
 
 
-class BrokenRecord(Exception):
-    """One record that is no fact; the message names the field. Never leaves this package."""
-
-
 def collect(
     where: str, records: Iterable[tuple[str, Any]], read: Callable[[Any], FactPrompt]
 ) -> FactSet:
@@ -66,26 +63,6 @@ def collect(
     if not facts:
         raise DataError(_nothing(where, broken))
     return FactSet(where, tuple(facts.values()), tuple(broken))
-
-
-def text(record: Any, *path: str) -> str:
-    """The text at `path` in a record; BrokenRecord if there is none."""
-    name, value = ".".join(path), record
-    for key in path:
-        if not isinstance(value, dict):
-            raise BrokenRecord(
-                f"field {name!r} is missing: what should hold it is {type(value).__name__}"
-            )
-        if value.get(key) is None:
-            raise BrokenRecord(
-                f"field {name!r} is missing; there are: {', '.join(map(str, value))}"
-            )
-        value = value[key]
-    if not isinstance(value, str):
-        raise BrokenRecord(f"field {name!r} must be a text, not {value!r}")
-    if not value.strip():
-        raise BrokenRecord(f"field {name!r} is empty")
-    return value
 
 
 def filled(template: str, subject: str) -> str:

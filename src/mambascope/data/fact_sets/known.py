@@ -7,7 +7,7 @@ records it goes on with words that GPT-2 XL predicted before the attribute.
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
-from mambascope.data.fact_sets.fact_set import BrokenRecord, text
+from mambascope.data.records import BrokenRecord, text
 
 
 def is_known(record: Any) -> bool:

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
-from mambascope.data.fact_sets.fact_set import FactSet, collect, filled, text
+from mambascope.data.fact_sets.fact_set import FactSet, collect, filled
+from mambascope.data.records import text
 from mambascope.errors import DataError
 
 TEMPLATES = ("prompt_templates_zs", "prompt_templates")

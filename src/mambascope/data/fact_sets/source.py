@@ -8,10 +8,11 @@ from typing import Any
 from mambascope.data.fact_prompt import FactPrompt
 from mambascope.data.fact_sets.bundled import is_bundled, read_bundled
 from mambascope.data.fact_sets.counterfact import is_counterfact, read_counterfact
-from mambascope.data.fact_sets.fact_set import BrokenRecord, FactSet, collect
+from mambascope.data.fact_sets.fact_set import FactSet, collect
 from mambascope.data.fact_sets.known import is_known, read_known
 from mambascope.data.fact_sets.lre import is_lre, read_lre
 from mambascope.data.fact_sets.table import csv_rows, is_row, row_reader
+from mambascope.data.records import BrokenRecord
 from mambascope.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mambascope.data.fact_prompt import FactPrompt
-from mambascope.data.fact_sets.fact_set import BrokenRecord, filled, text
+from mambascope.data.fact_sets.fact_set import filled
+from mambascope.data.records import BrokenRecord, text
 from mambascope.errors import DataError
 
 NEEDED = ("prompt", "subject")
