@@ -1,0 +1,94 @@
+"""Natural Questions (Kwiatkowski et al. 2019), https://ai.google.com/research/NaturalQuestions.
+
+Open (Lee et al. 2019; NQ-open.dev.jsonl, and google-research-datasets/nq_open on the hub): {question, answer: [text, ...]}.
+Hub (google-research-datasets/natural_questions): {id, document: {title, tokens: {token, is_html, start_byte, end_byte}},
+question: {text}, annotations: {long_answer: {start_token, end_token}, short_answers: {text}, yes_no_answer}}, with -1 for what an
+annotator did not find, and 0 and 1 for no and yes.
+
+The passage is the long answer that most annotators chose (of those chosen equally often, the one of the first annotator), in the
+tokens of the page without its HTML. Every short answer of every annotator is accepted, each by itself, as in the open version.
+"""
+
+from collections import Counter
+from typing import Any
+
+from mambascope.data.qa.classify import by_length, missing
+from mambascope.data.qa.question_set import HubTable, QuestionSet, Verdict, flat
+from mambascope.data.question import Passage, Question, SupportingFact
+from mambascope.data.records import BrokenRecord, at, objects, text, texts
+
+YES_NO = {0: "no", 1: "yes"}
+
+
+def _read(entry: Any, otherwise: str) -> Question:
+    if "document" in entry:
+        return _with_document(entry, otherwise)
+    answers = texts(entry, "answer")
+    if not answers:
+        raise BrokenRecord("field 'answer' is empty")
+    return Question(
+        id=otherwise,
+        dataset="nq",
+        question=text(entry, "question").strip(),
+        passages=(),
+        answers=tuple(dict.fromkeys(answers)),
+        origin=otherwise,
+    )
+
+
+def _with_document(entry: dict[str, Any], otherwise: str) -> Question:
+    annotations = objects(entry, "annotations")
+    spans = [_long_answer(annotation) for annotation in annotations]
+    chosen = Counter(span for span in spans if span is not None).most_common(1)
+    answers = [answer for annotation in annotations for answer in _short_answers(annotation)]
+    passages = (_passage(entry, *chosen[0][0]),) if chosen else ()
+    return Question(
+        id=f"nq-{text(entry, 'id')}",
+        dataset="nq",
+        question=text(entry, "question", "text").strip(),
+        passages=passages,
+        answers=tuple(dict.fromkeys(answers)),
+        supporting=(SupportingFact(0),) if passages else (),
+        origin=otherwise,
+        answerable=bool(passages or answers),
+    )
+
+
+def _long_answer(annotation: dict[str, Any]) -> tuple[int, int] | None:
+    start, end = (at(annotation, "long_answer", name) for name in ("start_token", "end_token"))
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise BrokenRecord("field 'annotations.long_answer' must hold whole numbers")
+    return (start, end) if start >= 0 else None
+
+
+def _short_answers(annotation: dict[str, Any]) -> list[str]:
+    """What an annotator marked or said. A mark on an image has an empty text and is no answer."""
+    marked = [at(answer, "text") for answer in objects(annotation, "short_answers")]
+    said = YES_NO.get(at(annotation, "yes_no_answer"))
+    return [*(answer for answer in marked if answer.strip()), *([said] if said else [])]
+
+
+def _passage(entry: dict[str, Any], start: int, end: int) -> Passage:
+    """The tokens of the long answer; those that the page sets without space between them are so here too."""
+    said, before = "", None
+    for token in objects(entry, "document", "tokens")[start:end]:
+        if not at(token, "is_html"):
+            joined = before is not None and before == token.get("start_byte")
+            said += ("" if joined or not said else " ") + text(token, "token")
+            before = token.get("end_byte")
+    if not said:
+        raise BrokenRecord(f"field 'document.tokens' has no text in the long answer {start}:{end}")
+    return Passage(text(entry, "document", "title"), said)
+
+
+def _rule(question: Question) -> Verdict:
+    return missing(document=bool(question.passages)) or by_length(question)
+
+
+NATURAL_QUESTIONS = QuestionSet(
+    name="nq",
+    hub=HubTable("google-research-datasets/natural_questions", "default", "validation"),
+    entries=flat,
+    read=_read,
+    rule=_rule,
+)
