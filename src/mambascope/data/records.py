@@ -66,22 +66,22 @@ def objects(record: Any, *path: str) -> list[dict[str, Any]]:
 
 
 def nested(
-    record: Any, *fields: str, name: str = "", above: dict[str, Any] | None = None
+    record: Any, field: str, *inner: str, name: str = "", above: dict[str, Any] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """What lies at the end of lists within lists: (its place, it with the fields of all that it lies in).
 
     ("data[0].qas[2]", {...}) for fields data, qas. Where there is no such list, (the place, the BrokenRecord that says so).
     """
     try:
-        parts = listed(record, fields[0])
+        parts = listed(record, field)
     except BrokenRecord as error:
         yield name, error
         return
     around = {**(above or {}), **record}
     for number, part in enumerate(parts):
-        place = f"{name}{'.' if name else ''}{fields[0]}[{number}]"
-        if len(fields) > 1:
-            yield from nested(part, *fields[1:], name=place, above=around)
+        place = f"{name}{'.' if name else ''}{field}[{number}]"
+        if inner:
+            yield from nested(part, *inner, name=place, above=around)
         elif isinstance(part, dict):
             yield place, {**around, **part}
         else:

@@ -1,0 +1,63 @@
+"""Rows of a table on the Hugging Face hub, streamed by `datasets`, which is imported only here and only when asked for.
+
+datasets reads HF_TOKEN, HF_HOME and HF_HUB_OFFLINE itself. A source that names a folder in place of a repository is read by the same
+means: a copy of a repository, for a machine without a network.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mambascope.data.qa.question_set import HubTable
+from mambascope.errors import DataError
+
+HUB = "hub"
+
+
+def is_hub(source: str) -> bool:
+    """True if a source names a table of the hub."""
+    return source == HUB or source.startswith(f"{HUB}:")
+
+
+def hub_records(source: str, default: HubTable) -> Iterator[tuple[str, str, Any]]:
+    """(the table's name, "row 3", the row) for every row; DataError if the table cannot be had."""
+    table = _named(source, default)
+    named = ":".join(part for part in (table.repository, table.config, table.split) if part)
+    rows = _streamed(table, named)
+    for number in range(2**63):
+        try:
+            row = next(rows, None)
+        except Exception as error:
+            raise _unavailable(named, error) from error
+        if row is None:
+            return
+        yield named, f"row {number}", row
+
+
+def _named(source: str, default: HubTable) -> HubTable:
+    """What "hub:REPOSITORY[:CONFIG[:SPLIT]]" names; what is left out of another repository is its own default."""
+    if source == HUB:
+        return default
+    repository, *rest = source.removeprefix(f"{HUB}:").split(":")
+    if not repository or len(rest) > 2:
+        raise DataError(f"{source!r} names no table; write hub:REPOSITORY[:CONFIG[:SPLIT]]")
+    config, split = [*rest, "", ""][:2]
+    return HubTable(repository, config or None, split or default.split)
+
+
+def _streamed(table: HubTable, named: str) -> Iterator[Any]:
+    from datasets import load_dataset
+
+    try:
+        return iter(
+            load_dataset(table.repository, table.config, split=table.split, streaming=True)
+        )
+    except Exception as error:
+        raise _unavailable(named, error) from error
+
+
+def _unavailable(named: str, error: Exception) -> DataError:
+    """Repository, config, split, file or network: what datasets and its file systems raise for these has no common base."""
+    return DataError(
+        f"the hub's table {named} could not be read ({error}); check repository, config and split, go online (and unset "
+        "HF_HUB_OFFLINE), or give a file or a folder"
+    )
