@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from mambascope import __version__
 from mambascope.cli.attention import Attention
 from mambascope.cli.compare import Compare
+from mambascope.cli.dataset import Dataset
 from mambascope.cli.evaluate import Evaluate
 from mambascope.cli.knockout import Knockout
 from mambascope.cli.ledger import Ledger
@@ -38,6 +39,7 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Prompts, tyro.conf.subcommand("prompts")]
+    | Annotated[Dataset, tyro.conf.subcommand("dataset")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Train, tyro.conf.subcommand("train")]
@@ -84,6 +86,7 @@ def parse(
     | Compare
     | Reproduce
     | Prompts
+    | Dataset
     | Evaluate
     | Models
     | Train

@@ -36,6 +36,13 @@ def check_folder(folder: Path, method: str) -> None:
         )
 
 
+def check_file(path: Path) -> None:
+    """OutputError unless a file can be written at this path; leaves nothing behind."""
+    if path.is_dir():
+        raise OutputError(f"cannot write to {path}: it is a folder; name a file")
+    _check_writable(path.parent)
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write the files into the folder, all or none; returns their paths. OutputError if that fails."""
     new = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -1,4 +1,4 @@
-"""One table of questions from many data sets: read, classified, chosen. The same inputs give the same questions in the same order."""
+"""Questions of many data sets: read, classified, chosen. The same inputs give the same questions in the same order."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def parse_source(given: str) -> Source:
 
 def build(
     sources: Sequence[Source],
-    config: BuildConfig = BuildConfig(),
+    config: BuildConfig,
     progress: Callable[[int, str], None] = lambda done, told: None,
 ) -> Built:
     """Read all sources and keep what the configuration says. The order of the sources changes nothing.

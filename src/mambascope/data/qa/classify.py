@@ -29,7 +29,7 @@ def classified(question: Question, questions: QuestionSet) -> Question:
 
 
 def missing(**fields: bool) -> Verdict | None:
-    """No category, if one of the fields is not there: missing(context=bool(question.passages))."""
+    """No category, if one of the fields is not there; each is given as whether it is."""
     absent = [name for name, there in fields.items() if not there]
     return (None, f"missing: {', '.join(absent)}") if absent else None
 

@@ -1,10 +1,11 @@
 """DROP (Dua et al. 2019), https://allenai.org/data/drop.
 
-Official: {passage id: {passage, qa_pairs: [{query_id, question, answer: {number, date: {day, month, year}, spans}, validated_answers:
-[such answers, one per further annotator]}]}}. Hub (ucinlp/drop): a row per question with passage and answers_spans {spans, types},
-which no longer says which spans belong together, so that each is accepted by itself.
+Official: {passage id: {passage, qa_pairs: [{query_id, question, answer, validated_answers: [answer, ...]}]}}, an answer being
+{number, date: {day, month, year}, spans}, and the further ones those of further annotators. Hub (ucinlp/drop): a row per question
+with passage and answers_spans {spans, types}, which no longer says which spans belong together: each is accepted by itself.
 
-An answer is its number, or its spans with commas between them, or its date as day, month, year: the order of the official evaluation.
+An answer is its number, or its spans with commas between them, or its date as day, month, year, in the order of the official
+evaluation.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """HotpotQA (Yang et al. 2018), https://github.com/hotpotqa/hotpot.
 
-Official: a list of {_id, question, answer, supporting_facts: [[title, sent_id], ...], context: [[title, [sentence, ...]], ...], type,
-level}, type "bridge" or "comparison". Hub (hotpotqa/hotpot_qa): `id`, and both lists as an object of lists (title, sent_id; title,
-sentences). Simplified, in use for closed-book tests: {question, answer, type}.
+Official: a list of {_id, question, answer, supporting_facts: [[title, sent_id], ...], context: [[title, [sentence, ...]], ...],
+type, level}, type "bridge" or "comparison". Hub (hotpotqa/hotpot_qa): `id`, and both lists as an object of lists (title, sent_id;
+title, sentences). Simplified, in use for closed-book tests: {question, answer, type}.
 
 In the fullwiki setting the context was found by a search, and may lack a supporting passage: such a question is not answerable.
 """
@@ -37,9 +37,7 @@ def _read(entry: Any, otherwise: str) -> Question:
     )
 
 
-def _pairs(
-    entry: dict[str, Any], field: str, first: str, second: str
-) -> Iterator[tuple[Any, Any]]:
+def _pairs(entry: dict[str, Any], field: str, first: str, second: str) -> Iterator[tuple[Any, Any]]:
     """The pairs of a field in either schema; none where the record lacks it."""
     if entry.get(field) is None:
         return

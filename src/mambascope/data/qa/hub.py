@@ -1,7 +1,7 @@
 """Rows of a table on the Hugging Face hub, streamed by `datasets`, which is imported only here and only when asked for.
 
-datasets reads HF_TOKEN, HF_HOME and HF_HUB_OFFLINE itself. A source that names a folder in place of a repository is read by the same
-means: a copy of a repository, for a machine without a network.
+datasets reads HF_TOKEN, HF_HOME and HF_HUB_OFFLINE itself. A source that names a folder in place of a repository is read by the
+same means: a copy of a repository, for a machine without a network.
 """
 
 from collections.abc import Iterator
@@ -22,15 +22,8 @@ def hub_records(source: str, default: HubTable) -> Iterator[tuple[str, str, Any]
     """(the table's name, "row 3", the row) for every row; DataError if the table cannot be had."""
     table = _named(source, default)
     named = ":".join(part for part in (table.repository, table.config, table.split) if part)
-    rows = _streamed(table, named)
-    for number in range(2**63):
-        try:
-            row = next(rows, None)
-        except Exception as error:
-            raise _unavailable(named, error) from error
-        if row is None:
-            return
-        yield named, f"row {number}", row
+    rows = _guarded(_streamed(table), named)
+    yield from ((named, f"row {number}", row) for number, row in enumerate(rows))
 
 
 def _named(source: str, default: HubTable) -> HubTable:
@@ -44,20 +37,18 @@ def _named(source: str, default: HubTable) -> HubTable:
     return HubTable(repository, config or None, split or default.split)
 
 
-def _streamed(table: HubTable, named: str) -> Iterator[Any]:
+def _streamed(table: HubTable) -> Iterator[Any]:
     from datasets import load_dataset
 
+    yield from load_dataset(table.repository, table.config, split=table.split, streaming=True)
+
+
+def _guarded(rows: Iterator[Any], named: str) -> Iterator[Any]:
+    """The rows; what datasets and its file systems raise on the way has no common base, and is all the same to a user."""
     try:
-        return iter(
-            load_dataset(table.repository, table.config, split=table.split, streaming=True)
-        )
+        yield from rows
     except Exception as error:
-        raise _unavailable(named, error) from error
-
-
-def _unavailable(named: str, error: Exception) -> DataError:
-    """Repository, config, split, file or network: what datasets and its file systems raise for these has no common base."""
-    return DataError(
-        f"the hub's table {named} could not be read ({error}); check repository, config and split, go online (and unset "
-        "HF_HUB_OFFLINE), or give a file or a folder"
-    )
+        raise DataError(
+            f"the hub's table {named} could not be read ({error}); check repository, config and split, go online (and "
+            "unset HF_HUB_OFFLINE), or give a file or a folder"
+        ) from error

@@ -42,8 +42,7 @@ class Pool:
         datasets = sorted({dataset for dataset, _ in ranked})
         kept = [r for dataset in datasets for r in self._of_dataset(ranked, dataset)]
         last = chain(*(self._of_category(kept, datasets, category) for category in ORDER))
-        places = {category: place for place, category in enumerate(ORDER)}
-        order = sorted(last, key=lambda r: (r[2].dataset, places[r[2].category], r[:2]))
+        order = sorted(last, key=lambda r: (r[2].dataset, ORDER.index(r[2].category), r[:2]))
         return [question for _, _, question in order]
 
     def _of_dataset(self, ranked: dict[Group, list[Ranked]], dataset: str) -> list[Ranked]:

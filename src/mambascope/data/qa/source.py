@@ -1,5 +1,6 @@
-"""The records of a source: a file as its authors publish it (JSON, JSON lines, Parquet, gzip or not), a folder of such files, or
-the hub. A record that is no valid JSON is handed on as the BrokenRecord that says so; a source that cannot be read is a DataError.
+"""The records of a source: a file as its authors publish it (JSON, lines of it, Parquet, gzip or not), a folder of them, the hub.
+
+A record that is no valid JSON is handed on as the BrokenRecord that says so; a source that cannot be read is a DataError.
 """
 
 import gzip

@@ -16,7 +16,7 @@ from mambascope.data.qa.sentences import sentence_spans
 from mambascope.data.question import Passage, Question, SupportingFact
 from mambascope.data.records import BrokenRecord, at, nested, objects, short, text
 
-RECALL_FACTS, RECALL_TOKENS = 4, 150  # that the context of a simple recall has at most
+RECALL_FACTS, RECALL_TOKENS = 4, 200  # that the context of a simple recall has at most
 
 
 def _entries(record: Any) -> Iterator[tuple[str, Any]]:

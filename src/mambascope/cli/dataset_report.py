@@ -1,0 +1,162 @@
+"""What `mambascope dataset` tells of questions: counts by data set and category, lengths, samples, and what was broken."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mambascope.data.qa.build import Built
+from mambascope.data.qa.classify import context_size
+from mambascope.data.qa.sentences import count_tokens
+from mambascope.data.question import CATEGORIES, Category, Question
+
+NONE = "none"  # how a question without a category is counted
+BROKEN = 5  # messages of broken records that are shown; all are counted
+LONG = 160  # characters of a text in a sample
+LENGTHS = ("facts", "context tokens", "question tokens", "answer tokens", "answers")
+Group = tuple[str, Category | None]
+ORDER: tuple[Category | None, ...] = (*CATEGORIES, None)
+
+
+def print_broken(messages: Sequence[str]) -> None:
+    """How many records could not be read, and the first of them, on stderr."""
+    if messages:
+        print(f"mambascope: {len(messages)} records could not be read:", file=sys.stderr)
+        for message in messages[:BROKEN]:
+            print(f"  {' '.join(message.split())}", file=sys.stderr)
+        if len(messages) > BROKEN:
+            print(f"  and {len(messages) - BROKEN} more", file=sys.stderr)
+
+
+def print_sources(built: Built) -> None:
+    """How many questions each source gave."""
+    for read in built.sources:
+        broken = f", {len(read.broken)} broken" if read.broken else ""
+        print(f"read {read.count} questions of {read.source.dataset}{broken}")
+
+
+def print_counts(questions: Sequence[Question]) -> None:
+    """A row for each category that occurs, a column for each data set."""
+    counts = Counter(_group(question) for question in questions)
+    datasets = sorted({dataset for dataset, _ in counts})
+    table = _table(("category",), (*datasets, "all"))
+    for category in ORDER:
+        row = [counts[dataset, category] for dataset in datasets]
+        if any(row):
+            table.add_row(category or NONE, *(str(n or "") for n in row), str(sum(row)))
+    sums = [sum(counts[dataset, category] for category in ORDER) for dataset in datasets]
+    table.add_row("all", *map(str, sums), str(sum(sums)))
+    _print(table)
+
+
+def print_lengths(questions: Sequence[Question]) -> None:
+    """Medians over the questions of each data set and category."""
+    table = _table(("data set", "category"), LENGTHS)
+    for (dataset, category), found in _grouped(questions).items():
+        cells = (f"{value:g}" for value in lengths(found).values())
+        table.add_row(dataset, category or NONE, *cells)
+    print("\nmedians of")
+    _print(table)
+
+
+def print_samples(questions: Sequence[Question], count: int) -> None:
+    """The first questions of each data set and category, with answers and reason."""
+    for (dataset, category), found in _grouped(questions).items():
+        for question in found[:count]:
+            print(f"\n{dataset} {category or NONE}: {question.id}")
+            for name, said in _sample(question).items():
+                print(f"  {name:<9} {said}")
+
+
+def built_as_json(built: Built, out: Path) -> str:
+    """What was written, as one JSON object."""
+    sources = [
+        {"dataset": r.source.dataset, "questions": r.count, "broken": len(r.broken)}
+        for r in built.sources
+    ]
+    counted = {"questions": len(built.questions), "counts": _counts(built.questions)}
+    return json.dumps({"out": str(out), "sources": sources, **counted}, ensure_ascii=False)
+
+
+def shown_as_json(questions: Sequence[Question], count: int, broken: int) -> str:
+    """What is in a table, as one JSON object."""
+    groups = [
+        {
+            "dataset": dataset,
+            "category": category,
+            "questions": len(found),
+            "medians": lengths(found),
+            "samples": [{"id": q.id, **_sample(q)} for q in found[:count]],
+        }
+        for (dataset, category), found in _grouped(questions).items()
+    ]
+    told = {"questions": len(questions), "broken": broken, "counts": _counts(questions)}
+    return json.dumps({**told, "groups": groups}, ensure_ascii=False)
+
+
+def lengths(questions: Iterable[Question]) -> dict[str, float]:
+    """Medians: facts and tokens of the context, tokens of the question and of the first answer, accepted answers."""
+    rows = [
+        (
+            *context_size(question),
+            count_tokens(question.question),
+            count_tokens(question.answers[0]) if question.answers else 0,
+            len(question.answers),
+        )
+        for question in questions
+    ]
+    return {
+        name: median(values) for name, values in zip(LENGTHS, zip(*rows, strict=True), strict=True)
+    }
+
+
+def _group(question: Question) -> Group:
+    return question.dataset, question.category
+
+
+def _grouped(questions: Iterable[Question]) -> dict[Group, list[Question]]:
+    """By data set, and there by category in their own order; the questions as they stand."""
+    found: dict[Group, list[Question]] = {}
+    for question in questions:
+        found.setdefault(_group(question), []).append(question)
+    return dict(sorted(found.items(), key=lambda item: (item[0][0], ORDER.index(item[0][1]))))
+
+
+def _counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for (dataset, category), found in _grouped(questions).items():
+        counts.setdefault(dataset, {})[category or NONE] = len(found)
+    return counts
+
+
+def _sample(question: Question) -> dict[str, Any]:
+    said = {
+        "question": question.question,
+        "answers": " | ".join(question.answers),
+        "context": question.context,
+        "reason": question.reason,
+    }
+    return {name: _short(" ".join(text.split())) for name, text in said.items() if text}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[: LONG - 3]}..."
+
+
+def _table(labels: Sequence[str], figures: Sequence[str]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in labels:
+        table.add_column(name, no_wrap=True)
+    for name in figures:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _print(table: Table) -> None:
+    Console(markup=False, emoji=False, highlight=False).print(table)
