@@ -7,6 +7,7 @@ import xarray as xr
 
 from mambascope.errors import OutputError
 from mambascope.results import check_folder, save
+from mambascope.results.folder import check_file
 
 
 def test_an_absent_or_empty_folder_will_do_and_is_left_as_it_was(tmp_path: Path):
@@ -45,3 +46,15 @@ def test_a_file_in_the_way_is_named(tmp_path: Path):
 def test_a_place_where_nothing_can_be_written_is_refused():
     with pytest.raises(OutputError, match="cannot write to /proc/results"):
         check_folder(Path("/proc/results"), "trace")
+
+
+def test_a_file_may_be_new_or_replace_another_but_not_a_folder(tmp_path: Path):
+    check_file(tmp_path / "a" / "new.parquet")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").write_text("kept")
+    check_file(tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "kept"
+    with pytest.raises(OutputError, match="it is a folder; name a file"):
+        check_file(tmp_path)
+    with pytest.raises(OutputError, match="is a file"):
+        check_file(tmp_path / "old" / "new.parquet")

@@ -27,7 +27,8 @@ ORDER: tuple[Category | None, ...] = (*CATEGORIES, None)
 def print_broken(messages: Sequence[str]) -> None:
     """How many records could not be read, and the first of them, on stderr."""
     if messages:
-        print(f"mambascope: {len(messages)} records could not be read:", file=sys.stderr)
+        records = "1 record" if len(messages) == 1 else f"{len(messages)} records"
+        print(f"mambascope: {records} could not be read:", file=sys.stderr)
         for message in messages[:BROKEN]:
             print(f"  {' '.join(message.split())}", file=sys.stderr)
         if len(messages) > BROKEN:
@@ -112,7 +113,8 @@ def lengths(questions: Iterable[Question]) -> dict[str, float]:
         for question in questions
     ]
     return {
-        name: median(values) for name, values in zip(LENGTHS, zip(*rows, strict=True), strict=True)
+        name: float(median(values))
+        for name, values in zip(LENGTHS, zip(*rows, strict=True), strict=True)
     }
 
 

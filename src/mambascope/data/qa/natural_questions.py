@@ -18,6 +18,7 @@ from mambascope.data.question import Passage, Question, SupportingFact
 from mambascope.data.records import BrokenRecord, at, objects, text, texts
 
 YES_NO = {0: "no", 1: "yes"}
+CLOSING = ",.;:!?)]%'"
 
 
 def _read(entry: Any, otherwise: str) -> Question:
@@ -69,12 +70,13 @@ def _short_answers(annotation: dict[str, Any]) -> list[str]:
 
 
 def _passage(entry: dict[str, Any], start: int, end: int) -> Passage:
-    """The tokens of the long answer; those that the page sets without space between them are so here too."""
+    """The tokens of the long answer, without a space where the page has none or where markup parts a word from its comma."""
     said, before = "", None
     for token in objects(entry, "document", "tokens")[start:end]:
         if not at(token, "is_html"):
+            word = text(token, "token")
             joined = before is not None and before == token.get("start_byte")
-            said += ("" if joined or not said else " ") + text(token, "token")
+            said += ("" if joined or not said or word[0] in CLOSING else " ") + word
             before = token.get("end_byte")
     if not said:
         raise BrokenRecord(f"field 'document.tokens' has no text in the long answer {start}:{end}")

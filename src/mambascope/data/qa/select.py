@@ -24,8 +24,7 @@ class Pool:
 
     def __init__(self, seed: int, per_dataset: int | None, per_category: int | None) -> None:
         self.seed, self.per_dataset, self.per_category = seed, per_dataset, per_category
-        limits = [limit for limit in (per_dataset, per_category) if limit is not None]
-        self._limit = min(limits, default=None)
+        self._limit = per_category if per_dataset is None else per_dataset
         self._groups: dict[Group, list[Ranked]] = {}
 
     def add(self, question: Question) -> None:
