@@ -82,6 +82,19 @@ def test_the_same_inputs_give_the_same_bytes_in_any_order_and_from_any_folder(
     assert as_table(build(sources, BuildConfig(seed=2)), BuildConfig(seed=2)) != first
 
 
+def test_two_files_of_one_data_set_may_change_their_folders(tmp_path: Path):
+    other = {**MUSIQUE, "id": "other"}
+    tables = []
+    for first, second in (("a", "b"), ("b", "a")):
+        folder = tmp_path / (first + second)
+        sources = []
+        for place, name, row in ((first, "x.jsonl", MUSIQUE), (second, "y.jsonl", other)):
+            (folder / place).mkdir(parents=True)
+            sources.append(Source("musique", str(written(folder / place / name, [row]))))
+        tables.append(as_table(build(sources, BuildConfig()), BuildConfig()))
+    assert tables[0] == tables[1]
+
+
 def test_broken_records_and_questions_seen_before_are_reported_and_the_rest_is_kept(tmp_path: Path):
     half = {**MUSIQUE, "id": "half", "answer": "\ud83d"}
     path = tmp_path / "m.jsonl"

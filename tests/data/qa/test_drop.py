@@ -46,6 +46,10 @@ def test_the_hub_s_rows_accept_each_span(tmp_path: Path):
         ({"answer": None}, "field 'answer' is missing"),
         ({"answer": "2"}, "field 'answer' must be an object, not str"),
         ({"answer": {"spans": "Renk"}}, "field 'spans' must be a list, not 'Renk'"),
+        ({"answer": {"number": True}}, "field 'number' must be a number, not True"),
+        ({"answer": {"number": " "}}, "field 'answer' has neither a number nor"),
+        ({"answer": {"date": "May"}}, "field 'date' must be an object, not 'May'"),
+        ({"answer": {"date": {"day": [1]}}}, "field 'date' must hold day, month and year"),
         ({"query_id": None}, "field 'query_id' is missing"),
     ],
 )

@@ -86,6 +86,13 @@ def test_a_found_context_without_a_supporting_passage_makes_a_question_unanswera
         ({"answer": ["Osk"]}, "field 'answer' must be a text"),
         ({"supporting_facts": [["Tarn", 2]]}, "names sentence 2 of 'Tarn', which has 2"),
         ({"supporting_facts": [["Tarn"]]}, "must hold [title, sent_id], not ['Tarn']"),
+        (
+            {"context": [["Tarn", ["Deep.", " "]]], "supporting_facts": [["Tarn", 1]]},
+            "names sentence 1 of 'Tarn', which is empty",
+        ),
+        ({"context": [[" ", ["Tarn."]]]}, "must hold [title, sentences], not ' '"),
+        ({"type": 7}, "field 'type' must be a text, not 7"),
+        ({"type": "\ud83d"}, "a text cannot be written as UTF-8"),
         ({"context": [["Tarn", "Tarn is a lake."]]}, "must hold [title, sentences], not 'Tarn'"),
         ({"context": [["Tarn", []]]}, "field 'context' has no sentences under 'Tarn'"),
         ({"context": 7}, "field 'context' must be a list, not 7"),

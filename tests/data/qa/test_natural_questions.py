@@ -60,6 +60,8 @@ def test_without_an_answer_a_question_is_unanswerable_and_with_a_long_one_alone_
         ({"answer": ["Osk"]}, "field 'question' is missing; there are: answer"),
         (natural_question(annotation(3, 4, ("x",))), "no text in the long answer 3:4"),
         ({**natural_question(NONE), "annotations": None}, "field 'annotations' is missing"),
+        (natural_question(annotation(*FIRST, (7,))), "'annotations.short_answers.text' must hold"),
+        (natural_question(annotation(*FIRST, yes_no=[])), "'annotations.yes_no_answer' must be a"),
         (
             {**natural_question(NONE), "annotations": {"id": [1], "long_answer": []}},
             "field 'annotations' must hold lists of one length",

@@ -59,6 +59,7 @@ def without(name: str) -> dict:
             [{**HUB, "answer": {"value": "<unk>"}}],
             "field 'answer.value' is '<unk>': it is withheld",
         ),
+        ([{**HUB, "answer": {"value": "T", "type": 7}}], "field 'type' must be a text, not 7"),
         ([{**HUB, "answer": {"value": "T", "aliases": "U"}}], "'answer.aliases' must be a list"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from mambascope.data.qa.catalogue import QUESTION_SETS
 from mambascope.data.qa.config import BuildConfig
@@ -72,7 +73,7 @@ def build(
         raise ConfigError("there are no sources; give at least one, such as squad=PATH")
     pool = Pool(config.seed, config.per_dataset, config.per_category)
     seen: set[str] = set()
-    order = sorted(set(sources), key=lambda source: (source.dataset, source.where))
+    order = sorted(set(sources), key=lambda s: (s.dataset, PurePath(s.where).name, s.where))
     read = []
     for done, source in enumerate(order):
         read.append(_read(source, pool, seen, lambda told, done=done: progress(done, told)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from mambascope.data.qa.question_set import HubTable, QuestionSet, Verdict, flat
 from mambascope.data.question import Passage, Question
-from mambascope.data.records import BrokenRecord, at, nested, objects, text, texts
+from mambascope.data.records import BrokenRecord, at, nested, objects, short, text, texts
 
 FURTHER = "validated_answers"
 
@@ -52,15 +52,30 @@ def _answers(entry: Any) -> list[tuple[str, str]]:
 def _answer(answer: Any) -> tuple[str, str] | None:
     if not isinstance(answer, dict):
         raise BrokenRecord(f"field 'answer' must be an object, not {type(answer).__name__}")
-    if answer.get("number") not in (None, ""):
-        return str(answer["number"]).strip(), "number"
+    if number := _number(answer):
+        return number, "number"
     spans = texts(answer, "spans") if answer.get("spans") is not None else []
     if spans:
         return ", ".join(span.strip() for span in spans), "span" if len(spans) == 1 else "spans"
-    date = at(answer, "date") if answer.get("date") is not None else {}
-    parts = [str(date.get(name) or "").strip() for name in ("day", "month", "year")]
-    said = " ".join(part for part in parts if part)
+    said = _date(answer)
     return (said, "date") if said else None
+
+
+def _number(answer: dict[str, Any]) -> str:
+    number = answer.get("number")
+    if isinstance(number, bool) or not isinstance(number, str | int | float | None):
+        raise BrokenRecord(f"field 'number' must be a number, not {short(number)}")
+    return "" if number is None else str(number).strip()
+
+
+def _date(answer: dict[str, Any]) -> str:
+    date = {} if answer.get("date") is None else answer["date"]
+    if not isinstance(date, dict):
+        raise BrokenRecord(f"field 'date' must be an object, not {short(date)}")
+    parts = [date.get(name) or "" for name in ("day", "month", "year")]
+    if not all(isinstance(part, str | int) for part in parts):
+        raise BrokenRecord(f"field 'date' must hold day, month and year, not {short(date)}")
+    return " ".join(said for part in parts if (said := str(part).strip()))
 
 
 def _hub_answers(entry: Any) -> list[tuple[str, str]]:

@@ -28,7 +28,9 @@ def _read(entry: Any, otherwise: str) -> Question:
         id=otherwise if own is None else f"hotpotqa-{own}",
         dataset="hotpotqa",
         question=question,
-        passages=tuple(Passage(title, " ".join(parts)) for title, parts in paragraphs),
+        passages=tuple(
+            Passage(title, " ".join(filter(None, parts))) for title, parts in paragraphs
+        ),
         answers=(answer,),
         supporting=tuple(dict.fromkeys(found)),
         origin=otherwise,
@@ -52,7 +54,7 @@ def _pairs(entry: dict[str, Any], field: str, first: str, second: str) -> Iterat
 
 
 def _paragraph(title: Any, sentences: Any) -> Paragraph:
-    if not isinstance(title, str) or not isinstance(sentences, list):
+    if not isinstance(title, str) or not title.strip() or not isinstance(sentences, list):
         raise BrokenRecord(f"field 'context' must hold [title, sentences], not {short(title)}")
     parts = [sentence.strip() for sentence in sentences if isinstance(sentence, str)]
     if len(parts) != len(sentences) or not any(parts):
@@ -66,6 +68,10 @@ def _supporting(paragraphs: list[Paragraph], title: Any, number: Any) -> Iterato
             if not isinstance(number, int) or not 0 <= number < len(parts):
                 raise BrokenRecord(
                     f"field 'supporting_facts' names sentence {short(number)} of {title!r}, which has {len(parts)}"
+                )
+            if not parts[number]:
+                raise BrokenRecord(
+                    f"field 'supporting_facts' names sentence {number} of {title!r}, which is empty"
                 )
             yield SupportingFact(index, parts[number])
             return

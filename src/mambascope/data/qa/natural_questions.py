@@ -65,8 +65,12 @@ def _long_answer(annotation: dict[str, Any]) -> tuple[int, int] | None:
 def _short_answers(annotation: dict[str, Any]) -> list[str]:
     """What an annotator marked or said. A mark on an image has an empty text and is no answer."""
     marked = [at(answer, "text") for answer in objects(annotation, "short_answers")]
-    said = YES_NO.get(at(annotation, "yes_no_answer"))
-    return [*(answer for answer in marked if answer.strip()), *([said] if said else [])]
+    if not all(isinstance(answer, str) for answer in marked):
+        raise BrokenRecord("field 'annotations.short_answers.text' must hold texts")
+    said = at(annotation, "yes_no_answer")
+    if not isinstance(said, int):
+        raise BrokenRecord("field 'annotations.yes_no_answer' must be a whole number")
+    return [*(answer for answer in marked if answer.strip()), *filter(None, [YES_NO.get(said)])]
 
 
 def _passage(entry: dict[str, Any], start: int, end: int) -> Passage:

@@ -1,5 +1,6 @@
 """Questions of a source, each with its category; what is broken comes as the message that names file, record and field."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -8,7 +9,7 @@ from typing import Any
 from mambascope.data.qa.classify import classified
 from mambascope.data.qa.question_set import QuestionSet
 from mambascope.data.qa.source import Record, records
-from mambascope.data.question import Question
+from mambascope.data.question import Question, as_row
 from mambascope.data.records import BrokenRecord
 
 
@@ -48,9 +49,8 @@ def _read(questions: QuestionSet, entry: Any, otherwise: str, origin: str) -> Qu
 
 def _check_letters(question: Question) -> None:
     """BrokenRecord for half of a surrogate pair, which JSON can write and no file in UTF-8 can hold."""
-    parts = (question.id, question.question, question.context, *question.answers)
     try:
-        "".join(parts).encode()
+        json.dumps(as_row(question), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BrokenRecord(f"a text cannot be written as UTF-8: {error}") from error
 

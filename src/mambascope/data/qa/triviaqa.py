@@ -32,15 +32,16 @@ def _entries(record: Any) -> Iterator[tuple[str, Any]]:
 
 def _read(entry: Any, otherwise: str) -> Question:
     names = OFFICIAL if "QuestionId" in entry else HUB
-    kind = at(entry, names["answer"])
+    answer = at(entry, names["answer"])
+    answers = _answers(entry, names)
     return Question(
         id=f"triviaqa-{text(entry, names['id'])}",
         dataset="triviaqa",
         question=text(entry, names["question"]).strip(),
         passages=(),
-        answers=_answers(entry, names),
+        answers=answers,
         origin=otherwise,
-        question_type=kind.get(names["type"]) or None,
+        question_type=text(answer, names["type"]) if answer.get(names["type"]) else None,
     )
 
 
