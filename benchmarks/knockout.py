@@ -3,148 +3,65 @@
     python benchmarks/knockout.py [--threads 2] [--prompts 64] [--quick]
 
 The naive side is a prompt and a window at a time: a forward pass of the transformers model in which hooks on the window's mixers
-recompute their scan in PyTorch, token by token, with a second state that lacks the subject's writes for the last token. It is
-timed on some cells, by turns with ours, and both sides' probabilities are compared on them. `ours` is one replay of all
-windows of all prompts; `alone` one of a single prompt, as `ms.knockout` does it.
+recompute their scan in PyTorch, token by token, with a second state that lacks the subject's writes for the last token. Like any
+hook it recomputes what the mixer has just computed, and transformers' Mamba-2 pads each prompt to 256 tokens. `bare` does without
+both: the same PyTorch in place of every layer's mixer. Both are timed on some cells, by turns with ours, and their time is
+that per cell times the number of windows. The script fails unless all sides agree in the probabilities of these cells.
+`ours` is one replay of all windows of all prompts; `alone` one of a single prompt, as `ms.knockout` does it.
 """
 
 import argparse
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-import torch.nn.functional as F
-from _shared import LAYERS, VOCAB, WIDTH, Timing, reference
-from torch import Tensor
+from _shared import LAYERS, Timing
+from _windows import Setting
 
-import mambascope as ms
-from mambascope.interventions import BaseRun, Variant, answer_probability, replay
-
-TOKENS, SUBJECT, WINDOW = 12, (3, 4, 5), 9
 GOALS = {"Mamba-1": 30.0, "Mamba-2": 150.0}
 CELLS = 6
-
-
-@dataclass
-class Setting:
-    """One model on both sides, random prompts, and every window."""
-
-    architecture: str
-    layers: int
-    prompts: int
-    theirs: Any = field(init=False)
-    ours: ms.LanguageModel = field(init=False)
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(0)
-        self.theirs = reference(self.architecture, self.layers, WIDTH, VOCAB).eval()
-        self.ours = ms.load(self.theirs)
-        self.ids = torch.randint(0, VOCAB, (self.prompts, TOKENS))
-        logits = self.ours.run(self.ids, logits="last").logits
-        assert logits is not None
-        self.answers: list[int] = logits.argmax(-1).tolist()
-        cut = ms.Cut(sources=SUBJECT, targets=-1)
-        self.starts = range(self.layers - WINDOW + 1)
-        self.variants = [
-            Variant(cuts=(replace(cut, layers=range(s, s + WINDOW)),)) for s in self.starts
-        ]
-
-    def replayed(self, prompts: int) -> Any:
-        """The answer's probability, (windows, prompts), of the first prompts."""
-        base = BaseRun(self.ids[:prompts].tolist())
-        metrics = {"p": answer_probability(self.answers[:prompts])}
-        return replay(self.ours, base, self.variants, metrics).scores["p"]
-
-    def hooked(self, prompt: int, start: int) -> float:
-        """One cell, by hooks."""
-        layers = self.theirs.backbone.layers[start : start + WINDOW]
-        recompute = MIXERS[self.architecture]
-        hooks = [
-            layer.mixer.register_forward_hook(
-                lambda mixer, args, kwargs, _: recompute(mixer, _input(args, kwargs)),
-                with_kwargs=True,
-            )
-            for layer in layers
-        ]
-        try:
-            logits = self.theirs(self.ids[prompt : prompt + 1]).logits[0, -1]
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return float(logits.softmax(-1)[self.answers[prompt]])
-
-
-def _input(args: Any, kwargs: Any) -> Tensor:
-    return args[0] if args else kwargs["hidden_states"]
-
-
-def mamba1(mixer: Any, x: Tensor) -> Tensor:
-    """The mixer's output for one prompt, the last token not reading from the subject."""
-    u, z = mixer.in_proj(x).chunk(2, dim=-1)
-    u = F.silu(mixer.conv1d(u.mT)[..., :TOKENS].mT)[0]
-    sizes = [mixer.time_step_rank, mixer.ssm_state_size, mixer.ssm_state_size]
-    dt, B, C = mixer.x_proj(u).split(sizes, dim=-1)
-    dt = F.softplus(mixer.dt_proj(dt))
-    decay = torch.exp(dt[:, :, None] * -torch.exp(mixer.A_log.float()))
-    write = (dt * u)[:, :, None] * B[:, None, :]
-    y = knocked_out(decay, write, lambda h, t: h @ C[t]) + mixer.D * u
-    return mixer.out_proj(y[None] * F.silu(z))
-
-
-def mamba2(mixer: Any, x: Tensor) -> Tensor:
-    """The same for Mamba-2."""
-    inner, state, heads = mixer.intermediate_size, mixer.ssm_state_size, mixer.num_heads
-    width = inner + 2 * mixer.n_groups * state
-    z, xBC, dt = mixer.in_proj(x).split([inner, width, heads], dim=-1)
-    xBC = F.silu(mixer.conv1d(xBC.mT)[..., :TOKENS].mT)[0]
-    u, B, C = xBC.split([inner, state, state], dim=-1)
-    u, dt = u.view(TOKENS, heads, -1), F.softplus(dt[0] + mixer.dt_bias)
-    decay = torch.exp(dt * -torch.exp(mixer.A_log.float()))[:, :, None, None]
-    write = (dt[:, :, None] * u)[..., None] * B[:, None, None, :]
-    y = knocked_out(decay, write, lambda h, t: h @ C[t]) + mixer.D[:, None] * u
-    return mixer.out_proj(mixer.norm(y.reshape(1, TOKENS, inner), z))
-
-
-MIXERS: dict[str, Callable[[Any, Tensor], Tensor]] = {"Mamba-1": mamba1, "Mamba-2": mamba2}
-
-
-def knocked_out(decay: Tensor, write: Tensor, read: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """The scan without its skip; the last token reads from a state without the subject's writes."""
-    h = without = torch.zeros_like(write[0])
-    out = []
-    for t in range(TOKENS):
-        h = decay[t] * h + write[t]
-        without = decay[t] * without + (0 if t in SUBJECT else write[t])
-        out.append(read(h if t < TOKENS - 1 else without, t))
-    return torch.stack(out)
+AGREEING = 1e-3  # of the largest change that the cuts make in a probability
+HEAD = (
+    "case", "prompts/s, ours", "alone", "hooks, s per prompt", "times faster (goal)", "alone",
+    "bare, s per prompt", "times faster", "largest gap (change)",
+)  # fmt: skip
 
 
 @torch.no_grad()
 def table(layers: int, prompts: int, repeats: int) -> None:
-    print(
-        "| case | prompts/s, ours | alone | hooks, s per prompt | times faster (goal) | alone | largest gap |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     for architecture, goal in GOALS.items():
         setting = Setting(architecture, layers, prompts)
-        ours = setting.replayed(prompts)
         draw = random.Random(0)
         cells = [(draw.randrange(prompts), draw.choice(setting.starts)) for _ in range(CELLS)]
-        gap = max(abs(setting.hooked(p, s) - ours[s, p]) for p, s in cells)
+        gap, change = agreement(setting, cells)
         calls = [
             lambda setting=setting: setting.replayed(prompts),
             lambda setting=setting: setting.replayed(1),
             lambda setting=setting, cells=cells: [setting.hooked(p, s) for p, s in cells],
+            lambda setting=setting, cells=cells: [setting.bare(p, s) for p, s in cells],
         ]
-        together, alone, naive = Timing.of(calls, repeats).medians
-        theirs = naive / CELLS * len(setting.starts)
+        together, alone, *naive = Timing.of(calls, repeats).medians
+        hooks, bare = (seconds / CELLS * len(setting.starts) for seconds in naive)
         print(
-            f"| {architecture} | {prompts / together:.1f} | {1 / alone:.1f} | {theirs:.2f} "
-            f"| {theirs * prompts / together:.0f} ({goal:g}) | {theirs / alone:.0f} | {gap:.1e} |",
+            f"| {architecture} | {prompts / together:.1f} | {1 / alone:.1f} | {hooks:.2f} "
+            f"| {hooks * prompts / together:.0f} ({goal:g}) | {hooks / alone:.0f} "
+            f"| {bare:.2f} | {bare * prompts / together:.0f} | {gap:.1e} ({change:.1e}) |",
             flush=True,
         )
+
+
+def agreement(setting: Setting, cells: list[tuple[int, int]]) -> tuple[float, float]:
+    """How far apart the sides' probabilities are at most in some cells, and how far the cuts move them at most."""
+    ours = setting.replayed(setting.prompts)
+    sides = [(setting.hooked(p, s), setting.bare(p, s), ours[s, p]) for p, s in cells]
+    gap = max(max(each) - min(each) for each in sides)
+    change = max(
+        abs(setting.probability(p) - found)
+        for (p, _), (*_, found) in zip(cells, sides, strict=True)
+    )
+    if gap > AGREEING * change:
+        raise SystemExit(f"the sides differ by {gap:.1e} where the cuts change {change:.1e}")
+    return gap, change
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ PARTS = (
     ("published", "measured"),
 )
 LEGEND = """
-The target no longer reads from the source. Means over prompts and windows; how far
-apart two numbers are at most, in which prompt and window's first layer.
+The target no longer reads from the source. Means over prompts and windows; how
+far apart two numbers are at most, and in which prompt, from which layer on.
 """
 OTHER_MODEL = (
     "The prompts without a knockout differ already, so these are other weights than the published ones, or another tokenizer "
@@ -83,14 +83,15 @@ def print_summary(result: xr.Dataset, tolerance: float) -> None:
     for name, value in lines.items():
         console.print(f"{name:<11}{value}", soft_wrap=True)
     console.print(LEGEND)
-    shown = table("source > target", "cut", "published", "measured", "apart", "prompt", "start")
+    shown = table("source > target", "cut", "published", "measured", "apart", "prompt", "layer")
+    shown.padding = (0, 2, 0, 0)  # within 80 columns
     for row in rows(result):
         means = (f"{row.published:.4f}", f"{row.measured:.4f}", f"{row.largest_difference:.1e}")
         start = "" if row.start is None else str(row.start)
         shown.add_row(row.setting, row.features_cut, *means, row.prompt, start)
     console.print(shown)
     beyond = int((gaps > tolerance).sum())
-    verdict = "all are within" if not beyond else f"{beyond} are beyond"
+    verdict = "all within" if not beyond else f"{beyond} beyond"
     console.print(
         f"\nlargest difference {gaps.max():.1e} among {gaps.size} probabilities: {verdict} the tolerance of {tolerance:g}",
         soft_wrap=True,
