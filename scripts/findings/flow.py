@@ -59,8 +59,8 @@ class Study:
         one = ["--source", "subject", "random:subject", "--window", str(self.window), *few]
         if not self.mamba:
             return {
-                f"{self.name}-zero": [*every, "--mode", "zero"],
                 f"{self.name}-mask": [*every, "--mode", "mask"],
+                f"{self.name}-zero": [*every, "--mode", "zero"],
             }
         routes = {f"{self.name}-{r}": [*every, "--route", r] for r in ("scan", "conv", "both")}
         modes = {f"{self.name}-{m}": [*one, "--mode", m] for m in ("no_decay", "mean")}
