@@ -188,10 +188,17 @@ def test_compare_puts_models_side_by_side(swept: list[Path], tmp_path: Path, cap
         flow = mean_flow(open_results(folder), quantity="score")
         kept = open_results(out).sel(model=name)
         np.testing.assert_allclose(kept["effect"], flow["effect"])
+    assert any(
+        line.startswith("two minus one: probability of the answer, paired") for line in lines
+    )
+    first, second = (open_results(folder)["score"] for folder in swept[:2])
+    difference = open_results(out)["difference"].sel(model="two")
+    np.testing.assert_allclose(difference, (second - first).mean("fact_id"), atol=1e-12)
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
     assert run(["compare", *map(str, swept[:2]), "--quantity", "hit", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {own["quantity"] for own in told["models"].values()} == {"hit"}
+    assert next(iter(told["differences"].values()))["quantity"] == "hit"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from mambascope.errors import ConfigError, OutputError
 from mambascope.methods.knockout.aggregate import (
     compared,
     mean_flow,
+    model_differences,
     model_flows,
     shared_facts,
     source_contrast,
@@ -15,6 +17,7 @@ from mambascope.methods.knockout.aggregate import (
 )
 from mambascope.results import save
 from mambascope.results.schema import FLOW, conform
+from mambascope.results.statistics import sign_flip_p, statistics_config
 from mambascope.runner.opening import open_results
 from tests.methods.knockouts import knockouts
 
@@ -119,13 +122,46 @@ def test_models_are_compared_on_the_facts_and_sources_that_they_share(sweep):
     assert [flow.attrs["model"] for flow in (same, theirs)] == ["m", "deeper"]
 
 
+def test_models_differ_fact_by_fact(sweep):
+    other = sweep.isel(fact_id=[2, 0, 1]).assign_attrs(model="b")
+    other["score"] = other["score"] + xr.DataArray([0.1, 0.2, 0.6], dims="fact_id")
+    (found,) = model_differences([sweep, other])
+    assert found.attrs["model"] == "b minus m"
+    assert found.attrs["facts"] == 3
+    np.testing.assert_allclose(found["effect"], 0.3)
+    np.testing.assert_allclose(found["n"], 3)
+    assert (found["low"] >= 0.1).all() and (found["high"] <= 0.6).all()
+    expected = sign_flip_p(np.array([0.2, 0.6, 0.1])[:, None], statistics_config())
+    np.testing.assert_allclose(found["p"], expected.item())
+    (nothing,) = model_differences([sweep, sweep], names=["a", "b"])
+    np.testing.assert_allclose(nothing["effect"], 0.0)
+    np.testing.assert_allclose(nothing["p"], 1.0)
+
+
+def test_a_window_stands_beside_the_one_of_like_depth(sweep):
+    score = np.broadcast_to(np.arange(7) / 10, (4, 2, 7))
+    deeper = knockouts(score, [0.5] * 4, sources=["subject", "first"], model="d")
+    (found,) = model_differences([sweep, deeper])
+    # Windows of two layers: their middles are 1/4 and 3/4 deep in three layers, 1/14, 3/14, ..., 13/14 in eight.
+    assert found["other_first_layer"].values.tolist() == [1, 5]
+    ours = mean_flow(sweep, quantity="score")["effect"].values
+    np.testing.assert_allclose(found["effect"], [0.1, 0.5] - ours, atol=1e-12)
+    (back,) = model_differences([deeper, sweep])
+    assert back["other_first_layer"].values.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
 def test_models_of_unequal_depth_are_kept_in_one_result(sweep, tmp_path):
     deeper = knockouts(np.full((4, 2, 3), 0.3), [0.5] * 4, sources=["subject", "first"], model="d")
-    found = compared(model_flows([sweep, deeper]))
+    flows, differences = (call([sweep, deeper]) for call in (model_flows, model_differences))
+    found = compared(flows, differences)
     assert found["effect"].dims == ("model", "source", "start")
     assert np.isnan(found["effect"].sel(model="m", start=2)).all()
     np.testing.assert_allclose(found["effect"].sel(model="d"), 0.3)
     np.testing.assert_allclose(found["clean"], [0.55, 0.5])
+    assert np.isnan(found["difference"].sel(model="m")).all()
+    np.testing.assert_allclose(
+        found["difference"].sel(model="d", start=[0, 1]), differences[0]["effect"]
+    )
     save(found, tmp_path)
     assert open_results(tmp_path).identical(found)
 

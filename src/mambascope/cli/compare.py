@@ -31,34 +31,47 @@ class Compare:
     """Print one JSON object on stdout, and nothing else there."""
 
     def run(self) -> None:
-        """Print where the answer falls most in each model, and write the files."""
-        from mambascope.cli.flow_report import curves, lowest_table
+        """Print where the answer falls most in each model and where the models differ most, and write the files."""
+        from mambascope.cli.flow_report import curves
         from mambascope.cli.trace_report import plain
-        from mambascope.methods.knockout.aggregate import model_flows
+        from mambascope.methods.knockout.aggregate import model_differences, model_flows
         from mambascope.results.folder import check_folder
         from mambascope.runner.opening import open_results
 
         if self.out is not None:
             check_folder(self.out, METHOD)
         sweeps = [open_results(folder) for folder in self.folders]
-        flows = model_flows(sweeps, quantity=self.quantity, rank=self.rank, names=self.name or None)
-        files = self._save(flows)
+        chosen = {"quantity": self.quantity, "rank": self.rank, "names": self.name or None}
+        flows = model_flows(sweeps, **chosen)
+        differences = model_differences(sweeps, **chosen)
+        files = self._save(flows, differences)
         if self.json:
-            told = {flow.attrs["model"]: curves(flow) for flow in flows}
-            described = {"models": told, "files": [str(path) for path in files]}
+            described = {
+                "models": {flow.attrs["model"]: curves(flow) for flow in flows},
+                "differences": {each.attrs["model"]: curves(each) for each in differences},
+                "files": [str(path) for path in files],
+            }
             print(json.dumps(plain(described), ensure_ascii=False, allow_nan=False))
             return
+        self._print(flows, differences)
+        for path in files:
+            print(f"wrote {path}")
+
+    def _print(self, flows: "list[xr.Dataset]", differences: "list[xr.Dataset]") -> None:
         from rich.console import Console
+
+        from mambascope.cli.flow_report import lowest_table
 
         console = Console(markup=False, emoji=False, highlight=False)
         for flow in flows:
             attrs = flow.attrs
             what = f"{attrs['model']}: {attrs['facts']} facts, {attrs['unit']}, {attrs['clean']:.3f} clean"
             console.print(what, lowest_table(flow), "", sep="\n")
-        for path in files:
-            print(f"wrote {path}")
+        for each in differences:
+            what = f"{each.attrs['model']}: {each.attrs['unit']}, {each.attrs['title']}, where they differ most"
+            console.print(what, lowest_table(each), "", sep="\n")
 
-    def _save(self, flows: "list[xr.Dataset]") -> list[Path]:
+    def _save(self, flows: "list[xr.Dataset]", differences: "list[xr.Dataset]") -> list[Path]:
         from mambascope.methods.knockout.aggregate import compared
         from mambascope.plots.effect_files import png
         from mambascope.plots.knockout import models_figure
@@ -66,4 +79,6 @@ class Compare:
 
         if self.out is None:
             return []
-        return save(compared(flows), self.out, {"compare.png": png(models_figure(*flows))})
+        return save(
+            compared(flows, differences), self.out, {"compare.png": png(models_figure(*flows))}
+        )

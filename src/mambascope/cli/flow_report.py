@@ -20,14 +20,16 @@ REASONS = 3
 
 
 def lowest(flow: xr.Dataset) -> list[dict[str, Any]]:
-    """For each source, or role, the window where the mean is lowest, with its interval."""
+    """For each source, or role, the window where the mean is lowest, with its interval; of a difference, where it is largest."""
     dim = "role" if "role" in flow.dims else "source"
     found: list[dict[str, Any]] = []
     for name in flow[dim].values.tolist():
         own = flow.sel({dim: name})
         if not np.isfinite(own["effect"]).any():
             continue
-        cell = own.isel(start=int(np.nanargmin(own["effect"])))
+        far = flow.attrs["statistic"] == "model_difference"
+        order = -np.abs(own["effect"]) if far else own["effect"]
+        cell = own.isel(start=int(np.nanargmin(order)))
         numbers = {part: float(cell[part]) for part in ("effect", "low", "high", "q")}
         layers = {part: int(cell[part]) for part in ("start", "first_layer", "last_layer")}
         found.append({dim: name, **layers, **numbers, "n": int(cell["n"])})

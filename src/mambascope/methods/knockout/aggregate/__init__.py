@@ -5,7 +5,19 @@ Each takes sweeps (dims fact_id, source or position, start) and returns labelled
 
 from mambascope.methods.knockout.aggregate.contrast import source_contrast
 from mambascope.methods.knockout.aggregate.flow import mean_flow
-from mambascope.methods.knockout.aggregate.models import compared, model_flows
+from mambascope.methods.knockout.aggregate.models import (
+    compared,
+    model_differences,
+    model_flows,
+)
 from mambascope.methods.knockout.aggregate.sharing import shared_facts, with_rank
 
-__all__ = ["compared", "mean_flow", "model_flows", "shared_facts", "source_contrast", "with_rank"]
+__all__ = [
+    "compared",
+    "mean_flow",
+    "model_differences",
+    "model_flows",
+    "shared_facts",
+    "source_contrast",
+    "with_rank",
+]
