@@ -302,6 +302,17 @@ def test_a_category_without_a_name_is_called_unclassified():
     assert found["category"].values.tolist() == ["query", "unclassified", "all"]
 
 
+def test_questions_of_data_sets_stand_apart_from_made_prompts():
+    given = evaluation({"two_hop": [1, 1, 0, 0], "stress": [1], "": [0]})
+    sets = ("fact_id", ["custom", "original", "hotpotqa", "musique", "custom", "nq"])
+    found = by_category(given.assign_coords(dataset=sets)).sel(score="exact")
+    names = ["two_hop", "stress", "qa two_hop", "qa unclassified", "all"]
+    assert found["category"].values.tolist() == names
+    np.testing.assert_allclose(found["mean"], [1, 1, 0, 0, 0.5])
+    alone = by_category(given.assign_coords(dataset=("fact_id", ["nq"] * 6)))
+    assert alone["category"].values.tolist() == ["two_hop", "stress", "unclassified", "all"]
+
+
 def test_differences_are_paired_by_question():
     first = evaluation({"two_hop": [0] * 12, "stress": [1, 0] * 6})
     second = evaluation({"two_hop": [1] * 12, "stress": [0, 1] * 6}, model="n")

@@ -102,6 +102,7 @@ class Report:
 
 def _shown(cells: xr.Dataset, value: str) -> Table:
     shown = table("category", "n", *(score.replace("_", " ") for score in SHOWN))
+    shown.padding = (0, 2, 0, 0)  # within 80 columns
     for column in shown.columns:
         column.no_wrap = True
     for name in cells["category"].values.tolist():

@@ -1,5 +1,8 @@
 """What a model can do: means of the scores by category, with intervals over questions; and paired tests between two evaluations.
 
+Where made prompts and questions of data sets were asked together, the categories of the latter are called "qa ...": two
+steps in four short facts and two steps in a page are not one ability.
+
 Intervals: Wilson's (1927) for scores that are 0 or 1, which also says something of a category where nothing was right; the
 bootstrap over questions for the others. Tests: sign flips of the differences on the questions that both have, corrected over all
 categories and scores (results/statistics.py).
@@ -12,6 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binomtest
 
+from mambascope.data.prompts import CUSTOM, ORIGINAL
 from mambascope.errors import OutputError
 from mambascope.results.schema import CAPABILITY, EVALUATION_SWEEP, conform
 from mambascope.results.statistics import (
@@ -24,8 +28,9 @@ from mambascope.results.statistics import (
 
 ALL = "all"
 UNCLASSIFIED = "unclassified"
+PUBLISHED = "qa "
 ORDER = (
-    "simple_recall", "two_hop", "three_hop", "long_context", "reasoning_memory", "stress", "query", UNCLASSIFIED, ALL,
+    "simple_recall", "two_hop", "three_hop", "long_context", "reasoning_memory", "stress", "query", UNCLASSIFIED,
 )  # fmt: skip
 
 
@@ -100,10 +105,14 @@ def _changed(result: xr.Dataset) -> bool:
 
 def _groups(result: xr.Dataset) -> tuple[list[str], list[np.ndarray]]:
     """The categories that there are, and the questions of each; all of them at the end."""
-    own = np.array([name or UNCLASSIFIED for name in result["category"].values.tolist()])
-    there = [name for name in ORDER if name in set(own.tolist())]
-    groups = [np.flatnonzero(own == name) for name in there]
-    return [*there, ALL], [*groups, np.arange(len(own))]
+    category = np.array([name or UNCLASSIFIED for name in result["category"].values.tolist()])
+    published = ~np.isin(result["dataset"].values, (CUSTOM, ORIGINAL))
+    if published.any() and not published.all():
+        category = np.where(published, np.char.add(PUBLISHED, category), category)
+    names = [before + name for before in ("", PUBLISHED) for name in ORDER]
+    there = [name for name in names if name in set(category.tolist())]
+    groups = [np.flatnonzero(category == name) for name in there]
+    return [*there, ALL], [*groups, np.arange(len(category))]
 
 
 def _means(values: np.ndarray, config: StatisticsConfig) -> tuple[np.ndarray, ...]:
