@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from mambascope.cli.trace_report import plain, probability, table
+from mambascope.cli.trace_report import other_answer, plain, probability, table
 from mambascope.plots.labels import token_label
 from mambascope.results.schema import with_sources
 from mambascope.results.wording import cut_in_words
+
+__all__ = ["as_json", "deepest", "other_answer", "print_summary"]
 
 VALUES = ("score", "change", "hit")
 
