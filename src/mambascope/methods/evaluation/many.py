@@ -13,6 +13,7 @@ import xarray as xr
 from mambascope.data.fact_prompt import FactFailure, QuestionPrompt
 from mambascope.errors import PromptError, SiteError
 from mambascope.interventions.budget import Budget
+from mambascope.interventions.facts import packed
 from mambascope.interventions.origin import origin_of
 from mambascope.methods.evaluation import scores
 from mambascope.methods.evaluation.answers import Likeliness, likeliness
@@ -170,15 +171,5 @@ def _result(
 def _batches(
     model: LanguageModel, asked: Sequence[Asked], memory: int | None
 ) -> Iterator[list[Asked]]:
-    """Neighbours whose prompts one call of a block takes; one question at least."""
-    most = Budget.of(model, memory).tokens
-    batch: list[Asked] = []
-    tokens = 0
-    for question, ids in asked:
-        if batch and tokens + len(ids) > most:
-            yield batch
-            batch, tokens = [], 0
-        batch.append((question, ids))
-        tokens += len(ids)
-    if batch:
-        yield batch
+    """Neighbours whose prompts one call of a block takes."""
+    return packed(asked, lambda one: (len(one[1]),), (Budget.of(model, memory).tokens,))

@@ -10,8 +10,8 @@ import torch
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
-from mambascope.errors import PromptError
 from mambascope.interventions.budget import Budget
+from mambascope.interventions.facts import asked_or_failed, in_order, packed
 from mambascope.interventions.origin import origin_of
 from mambascope.methods.knockout.config import KnockoutConfig
 from mambascope.methods.knockout.grid import knocked_out
@@ -41,52 +41,26 @@ def knockout_many(
     every fact raises, as in `knockout`.
     """
     settings = Settings(model, config)
-    asked = [_ask(settings, fact) for fact in facts]
+    asked = asked_or_failed(
+        facts, lambda fact: ask(settings, fact.prompt, fact.subject, fact.answer)
+    )
     questions = [question for question in asked if isinstance(question, Question)]
     origin = origin_of(model) if questions else {}
     done: list[xr.Dataset] = []
     for batch in _batches(model, questions, memory):
-        done += knocked_out(settings, batch, origin, memory=memory)
+        found = knocked_out(settings, batch, origin, memory=memory)
+        done += [
+            each.assign_attrs(missing="; ".join(question.missing.values()))
+            for each, question in zip(found, batch, strict=True)
+        ]
         if progress is not None:
             progress(len(done), len(questions))
-    left = iter(done)
-    return [
-        found
-        if isinstance(found, FactFailure)
-        else next(left).assign_attrs(_fact_attrs(fact, found))
-        for fact, found in zip(facts, asked, strict=True)
-    ]
-
-
-def _ask(settings: Settings, fact: FactPrompt) -> Question | FactFailure:
-    try:
-        return ask(settings, fact.prompt, fact.subject, fact.answer)
-    except PromptError as error:
-        return FactFailure(fact.fact_id, str(error))
-
-
-def _fact_attrs(fact: FactPrompt, question: Question) -> dict[str, object]:
-    return {
-        "fact_id": fact.fact_id,
-        "relation": fact.relation or "",
-        "subject": fact.subject,
-        "missing": "; ".join(question.missing.values()),
-    }
+    return in_order(facts, asked, done)
 
 
 def _batches(
     model: LanguageModel, questions: Sequence[Question], memory: int | None
 ) -> Iterator[list[Question]]:
-    """Neighbours whose base run is one call of a block; one question at least."""
+    """Neighbours whose base run is one call of a block."""
     most = Budget.of(model, memory).tokens
-    batch: list[Question] = []
-    tokens = 0
-    for question in questions:
-        more = len(question.asked.ids)
-        if batch and tokens + more > most:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(question)
-        tokens += more
-    if batch:
-        yield batch
+    return packed(questions, lambda question: (len(question.asked.ids),), (most,))

@@ -10,8 +10,8 @@ import torch
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
-from mambascope.errors import PromptError
 from mambascope.interventions.budget import Budget, bytes_of
+from mambascope.interventions.facts import asked_or_failed, in_order, packed
 from mambascope.interventions.origin import origin_of
 from mambascope.methods.ledger.config import LedgerConfig
 from mambascope.methods.ledger.grid import ledgers
@@ -41,7 +41,9 @@ def ledger_many(
     `ledger`. What is wrong with one fact is its FactFailure; what would be wrong with every fact raises, as in `ledger`.
     """
     check_model(model)
-    asked = [_ask(model, fact, config) for fact in facts]
+    asked = asked_or_failed(
+        facts, lambda fact: ask(model, fact.prompt, fact.subject, fact.answer, config)
+    )
     questions = [question for question in asked if isinstance(question, Question)]
     origin = origin_of(model) if questions else {}
     done: list[xr.Dataset] = []
@@ -49,40 +51,15 @@ def ledger_many(
         done += ledgers(model, batch, config, origin, memory=memory)
         if progress is not None:
             progress(len(done), len(questions))
-    left = iter(done)
-    return [
-        found if isinstance(found, FactFailure) else next(left).assign_attrs(_fact_attrs(fact))
-        for fact, found in zip(facts, asked, strict=True)
-    ]
-
-
-def _ask(model: LanguageModel, fact: FactPrompt, config: LedgerConfig) -> Question | FactFailure:
-    try:
-        return ask(model, fact.prompt, fact.subject, fact.answer, config)
-    except PromptError as error:
-        return FactFailure(fact.fact_id, str(error))
-
-
-def _fact_attrs(fact: FactPrompt) -> dict[str, str]:
-    return {"fact_id": fact.fact_id, "relation": fact.relation or "", "subject": fact.subject}
+    return in_order(facts, asked, done)
 
 
 def _batches(
     model: LanguageModel, questions: Sequence[Question], memory: int | None
 ) -> Iterator[list[Question]]:
-    """Neighbours whose base run is one call of a block, and whose recorded sites fit; one question at least."""
+    """Neighbours whose base run is one call of a block, and whose recorded sites fit."""
     budget = Budget.of(model, memory)
     sites = (*SITES, "resid_post")
     of_token = model.config.n_layers * sum(bytes_of(model, name) for name in sites)
     most = min(budget.tokens, budget.memory // RECORDED_SHARE // of_token)
-    batch: list[Question] = []
-    tokens = 0
-    for question in questions:
-        more = len(question.asked.ids)
-        if batch and tokens + more > most:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(question)
-        tokens += more
-    if batch:
-        yield batch
+    return packed(questions, lambda question: (len(question.asked.ids),), (most,))

@@ -10,8 +10,9 @@ import torch
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
-from mambascope.errors import ConfigError, PromptError
+from mambascope.errors import ConfigError
 from mambascope.interventions.budget import Budget, bytes_of
+from mambascope.interventions.facts import asked_or_failed, in_order, packed
 from mambascope.interventions.origin import origin_of
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics
@@ -52,7 +53,9 @@ def trace_many(
         )
     config = config.model_copy(update={"site": config.sites})
     check_sites(model, config)
-    asked = [_ask(model, fact, config, statistics, swaps) for fact in facts]
+    asked = asked_or_failed(
+        facts, lambda fact: _ask(model, fact, _own(config, fact, swaps), statistics)
+    )
     questions = [question for question in asked if isinstance(question, Question)]
     total = sum(_cells(model, question) for question in questions)
     origin = origin_of(model) if questions else {}
@@ -63,11 +66,16 @@ def trace_many(
             model, batch, config, origin,
             memory=memory, progress=_from(progress, before, total),
         )  # fmt: skip
-    left = iter(done)
-    return [
-        found if isinstance(found, FactFailure) else next(left).assign_attrs(_fact_attrs(fact))
-        for fact, found in zip(facts, asked, strict=True)
-    ]
+    return in_order(facts, asked, done)
+
+
+def _own(
+    config: TracingConfig, fact: FactPrompt, swaps: Mapping[str, Sequence[str]] | None
+) -> TracingConfig:
+    """The configuration with the subjects that are swapped in for this fact."""
+    if swaps is None:
+        return config
+    return config.model_copy(update={"swap": tuple(swaps.get(fact.fact_id, ()))})
 
 
 def _ask(
@@ -75,39 +83,22 @@ def _ask(
     fact: FactPrompt,
     config: TracingConfig,
     statistics: SubjectStatistics | None,
-    swaps: Mapping[str, Sequence[str]] | None,
 ) -> Question | FactFailure:
-    if swaps is not None:
-        config = config.model_copy(update={"swap": tuple(swaps.get(fact.fact_id, ()))})
     if config.corruption == "swap" and not config.swap:
         return FactFailure(fact.fact_id, "no other subject was given to swap in")
-    try:
-        return ask(model, fact.prompt, fact.subject, fact.answer, config, statistics)
-    except PromptError as error:
-        return FactFailure(fact.fact_id, str(error))
-
-
-def _fact_attrs(fact: FactPrompt) -> dict[str, str]:
-    return {"fact_id": fact.fact_id, "relation": fact.relation or "", "subject": fact.subject}
+    return ask(model, fact.prompt, fact.subject, fact.answer, config, statistics)
 
 
 def _batches(
     model: LanguageModel, questions: Sequence[Question], config: TracingConfig, memory: int | None
 ) -> Iterator[list[Question]]:
-    """Neighbours whose base run is one call of a block, and whose recorded sites fit; one question at least."""
+    """Neighbours whose base run is one call of a block, and whose recorded sites fit."""
     budget = Budget.of(model, memory, (*config.sites, *config.sever))
-    batch: list[Question] = []
-    tokens = recorded = 0
-    for question in questions:
-        more, kept = _corrupted_tokens(question), _recorded(model, question, config)
-        full = tokens + more > budget.tokens or recorded + kept > budget.memory // RECORDED_SHARE
-        if batch and full:
-            yield batch
-            batch, tokens, recorded = [], 0, 0
-        batch.append(question)
-        tokens, recorded = tokens + more, recorded + kept
-    if batch:
-        yield batch
+    return packed(
+        questions,
+        lambda question: (_corrupted_tokens(question), _recorded(model, question, config)),
+        (budget.tokens, budget.memory // RECORDED_SHARE),
+    )
 
 
 def _recorded(model: LanguageModel, question: Question, config: TracingConfig) -> int:
