@@ -78,6 +78,16 @@ def test_original_prompts_are_kept_as_they_are_and_marked(tmp_path):
     assert (first.dataset, prompt_text(first)) == ("original", "Roses are") and len(others) == 6
 
 
+def test_a_question_may_be_put_in_lines(model, prompts, tmp_path):
+    out = tmp_path / "out"
+    assert evaluate(model, out, "--prompts-file", str(prompts), "--form", "lines") == 0
+    rows = pq.read_table(out / "facts.parquet").to_pylist()
+    made = make_prompts(4, seed=2)
+    assert [row["prompt"] for row in rows] == [prompt_text(prompt, "lines") for prompt in made]
+    assert rows[0]["prompt"].endswith("?\nAnswer:")
+    assert evaluate(model, out, "--prompts-file", str(prompts)) == 2  # a folder has one form
+
+
 def test_an_evaluation_has_a_table_by_question_a_summary_and_a_figure(
     model, prompts, tmp_path, capsys
 ):

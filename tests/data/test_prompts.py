@@ -248,6 +248,7 @@ def test_an_original_prompt_is_asked_as_it_is_and_a_question_from_memory_without
         origin="f",
     )
     assert prompt_text(asked) == "Question: The capital of France is Answer:"
+    assert prompt_text(asked, "lines") == "Question: The capital of France is\nAnswer:"
     assert [prompt_text(each) for each in as_originals([asked])] == ["The capital of France is"]
     with pytest.raises(DataError, match="'a' has a context"):
         as_originals([replace(asked, passages=(Passage("", "France."),))])

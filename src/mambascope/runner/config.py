@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mambascope.errors import ConfigError
 from mambascope.methods.evaluation.config import EvaluationConfig
 from mambascope.methods.knockout.config import KnockoutConfig
+from mambascope.methods.ledger.config import LedgerConfig
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.ranks import read_ranks
 
@@ -103,6 +104,13 @@ class KnockoutSweep(FactSweep):
     knockout: Annotated[KnockoutConfig, tyro.conf.arg(name="")] = KnockoutConfig()
 
 
+class LedgerSweep(FactSweep):
+    """A route ledger of every fact."""
+
+    method: ClassVar[str] = "ledger"
+    ledger: Annotated[LedgerConfig, tyro.conf.arg(name="")] = LedgerConfig()
+
+
 class EvaluationSweep(SweepConfig):
     """An evaluation on prompts with known answers, on questions of published data sets, or on both."""
 
@@ -113,6 +121,8 @@ class EvaluationSweep(SweepConfig):
     """The questions of data sets: a file that `mambascope dataset build` wrote, or lines of JSON with question and answers."""
     prompts_file: str | None = None
     """What `mambascope prompts` wrote; by default 100 prompts of each level, of seed 0."""
+    form: Literal["line", "lines"] = "line"
+    """Passage, question and answer in one line, which the bundled models learnt; or in a line each, as most models know it."""
     evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
 
     @model_validator(mode="after")

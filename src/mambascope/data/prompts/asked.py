@@ -6,7 +6,7 @@ from pathlib import Path
 from mambascope.data.fact_prompt import QuestionPrompt
 from mambascope.data.fact_sets import FactSet
 from mambascope.data.prompts.files import read_questions
-from mambascope.data.prompts.form import prompt_text
+from mambascope.data.prompts.form import Form, prompt_text
 from mambascope.data.prompts.levels import make_prompts
 from mambascope.data.question import Question
 from mambascope.errors import DataError
@@ -14,7 +14,9 @@ from mambascope.errors import DataError
 GENERATED = "generated prompts"
 
 
-def asked_questions(prompts: str, questions: str | None, prompts_file: str | None) -> FactSet:
+def asked_questions(
+    prompts: str, questions: str | None, prompts_file: str | None, form: Form = "line"
+) -> FactSet:
     """The prompts ("custom"), the questions of a file ("dataset"), or the former and then the latter ("both").
 
     prompts_file: in place of 100 generated prompts of each level
@@ -31,14 +33,14 @@ def asked_questions(prompts: str, questions: str | None, prompts_file: str | Non
             found, broken = found + read, broken + left_out
     _check_ids(found)
     source = " and ".join(GENERATED if file is None else str(file) for file in files[prompts])
-    return FactSet(source, tuple(as_prompt(question) for question in found), tuple(broken))
+    return FactSet(source, tuple(as_prompt(question, form) for question in found), tuple(broken))
 
 
-def as_prompt(question: Question) -> QuestionPrompt:
+def as_prompt(question: Question, form: Form = "line") -> QuestionPrompt:
     """The question as it is put to a model. One that its source calls unanswerable has no accepted answer."""
     return QuestionPrompt(
         fact_id=question.id,
-        prompt=prompt_text(question),
+        prompt=prompt_text(question, form),
         answers=question.answers if question.answerable else (),
         dataset=question.dataset,
         relation=question.category,

@@ -52,7 +52,7 @@ class EvaluateMethod(SweepMethod):
         from mambascope.data.prompts.asked import asked_questions
 
         own = _own(config)
-        return asked_questions(own.prompts, own.questions, own.prompts_file)
+        return asked_questions(own.prompts, own.questions, own.prompts_file, own.form)
 
     def identity(self, fact: FactPrompt) -> dict[str, Any]:
         """See SweepMethod."""
