@@ -22,7 +22,7 @@ def packed(monkeypatch):
     release_packed_weights()
 
 
-@pytest.mark.parametrize("backend", ["", "mkl", "onednn"])
+@pytest.mark.parametrize("backend", ["", "mkl", "onednn", "numba"])
 @pytest.mark.parametrize("rows", [0, 1, 10, 200])
 def test_every_backend_computes_the_product(backend, rows, monkeypatch):
     monkeypatch.setenv("MAMBASCOPE_LINEAR", backend)
@@ -36,7 +36,7 @@ def test_every_backend_computes_the_product(backend, rows, monkeypatch):
 
 def test_an_unknown_backend_is_an_error(monkeypatch):
     monkeypatch.setenv("MAMBASCOPE_LINEAR", "blas")
-    with pytest.raises(ConfigError, match="mkl or onednn"):
+    with pytest.raises(ConfigError, match="mkl, onednn or numba"):
         linear(torch.randn(2, 3), torch.randn(4, 3))
 
 

@@ -1,10 +1,11 @@
-"""Matrix products: the one owner of the choice between PyTorch's own and oneDNN with a packed weight.
+"""Matrix products: the one owner of the choice between PyTorch's own, oneDNN with a packed weight, and ours for few rows.
 
 In float32 on CPU PyTorch's `F.linear` goes through MKL, which on some processors reaches a fraction of their speed; the
 operators that PyTorch's compiler emits (`mkldnn._reorder_linear_weight`, `_linear_pointwise`) reach oneDNN, float32 all the
-way. Which is faster depends on the machine and on the number of rows: measured once per process and class of row counts
-(some milliseconds each), or set by MAMBASCOPE_LINEAR=mkl or onednn. Where gradients are needed, for other dtypes and
-devices, and where the operators are missing, it is always `F.linear`.
+way. With few rows, as in decoding, reading the weights is most of the work, which few_rows_numba.py does without a copy.
+Which is fastest depends on the machine and on the number of rows: measured once per process and class of row counts (some
+hundredths of a second each), or set by MAMBASCOPE_LINEAR=mkl, onednn or numba; what is set but cannot compute a product
+leaves it to MKL. Where gradients are needed, and for other dtypes and devices, it is always `F.linear`.
 
 A packed weight is a second copy: where oneDNN is chosen, the weights in use take twice their memory. The copy goes when
 the weight goes, is made anew when the weight changes, and `release_packed_weights` drops them all. A change is seen by the
@@ -30,8 +31,11 @@ from torch import Tensor
 
 from mambascope.errors import ConfigError
 
-_CLASSES = (1, 16, 128)  # rows: one token, the decoding of a batch, whole prompts
-_WORTH_A_COPY = 1.15  # how much faster oneDNN must be
+_CHOICES = ("mkl", "onednn", "numba")
+_CLASSES = (1, 4, 16, 32, 128)  # rows, at most; the last one for whole prompts
+_FEW = 16  # rows, and outputs at least, of our own product
+_WORTH_A_COPY = 1.15  # how much faster oneDNN must be than what makes no copy
+_WEIGHTS = 4  # of 5 MB each, so that they come from beyond the second cache, as those of a model do
 _SAMPLE = 128
 
 
@@ -41,11 +45,12 @@ def linear(
     bias: Float[Tensor, " O"] | None = None,
 ) -> Float[Tensor, "tokens O"]:
     """x weight^T + bias."""
-    if not (_can_pack(x, weight, bias) and _use_onednn(len(x))):
-        return F.linear(x, weight, bias)
-    if not _may_copy.get() and id(weight) not in _copies:
-        return F.linear(x, weight, bias)
-    return _pointwise(x, _packed(weight), bias)
+    chosen = _backend(len(x)) if _is_plain(x, weight, bias) else "mkl"
+    if chosen == "onednn" and (_may_copy.get() or id(weight) in _copies):
+        return _pointwise(x, _packed(weight), bias)
+    if chosen == "numba" and len(weight) >= _FEW and weight.is_contiguous():
+        return _few_rows()(x, weight, bias)
+    return F.linear(x, weight, bias)
 
 
 @contextmanager
@@ -94,7 +99,8 @@ _copies: dict[int, _Copy] = {}
 _may_copy: ContextVar[bool] = ContextVar("_may_copy", default=True)
 
 
-def _can_pack(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """True if the product is one that other backends than PyTorch's own compute."""
     plain = (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
@@ -137,15 +143,30 @@ def _forget(key: int, gone: "weakref.ref[Tensor]") -> None:
         del _copies[key]
 
 
-def _use_onednn(rows: int) -> bool:
+def _backend(rows: int) -> str:
     wanted = os.environ.get("MAMBASCOPE_LINEAR", "")
-    if wanted not in ("", "mkl", "onednn"):
-        raise ConfigError(f"MAMBASCOPE_LINEAR is {wanted!r}; it must be mkl or onednn, or unset")
-    if wanted == "mkl" or not _operators_exist():
-        return False
-    return wanted == "onednn" or _onednn_is_faster(
-        min(_CLASSES, key=lambda c: abs(np.log(rows / c)))
-    )
+    if wanted not in ("", *_CHOICES):
+        raise ConfigError(
+            f"MAMBASCOPE_LINEAR is {wanted!r}; it must be mkl, onednn or numba, or unset"
+        )
+    possible = _possible(rows)
+    if wanted:
+        return wanted if wanted in possible else "mkl"
+    return _fastest(next((most for most in _CLASSES if rows <= most), _CLASSES[-1]), possible)
+
+
+def _possible(rows: int) -> tuple[str, ...]:
+    """The backends that can compute a product of so many rows."""
+    ours = rows <= _FEW and os.environ.get("MAMBASCOPE_KERNELS") != "definition"
+    able = {"mkl": True, "onednn": _operators_exist(), "numba": ours}
+    return tuple(name for name in _CHOICES if able[name])
+
+
+def _few_rows() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """Numba is imported where it is used at the earliest."""
+    from mambascope.models.kernels import few_rows_numba
+
+    return few_rows_numba.linear
 
 
 @cache
@@ -159,14 +180,25 @@ def _operators_exist() -> bool:
 
 
 @cache
-def _onednn_is_faster(rows: int) -> bool:
+def _fastest(rows: int, among: tuple[str, ...]) -> str:
     with torch.no_grad():
-        x, weight = torch.randn(rows, 768), torch.randn(1536, 768)
-        packed = _reorder(weight)
-        mkl, onednn = _best_times(
-            lambda: F.linear(x, weight), lambda: _pointwise(x, packed, None), seconds=0.03
-        )
-    return onednn * _WORTH_A_COPY < mkl
+        x, weights = torch.randn(rows, 768), [torch.randn(1536, 768) for _ in range(_WEIGHTS)]
+        calls = [_products(name, x, weights) for name in among]
+        seconds = dict(zip(among, _best_times(*calls, seconds=0.03 * len(among)), strict=True))
+    if "onednn" in seconds:
+        seconds["onednn"] *= _WORTH_A_COPY
+    return min(among, key=lambda name: seconds[name])
+
+
+def _products(name: str, x: Tensor, weights: list[Tensor]) -> Callable[[], Any]:
+    """The products of x with all weights on one backend."""
+    if name == "onednn":
+        packed = [_reorder(weight) for weight in weights]
+        return lambda: [_pointwise(x, weight, None) for weight in packed]
+    if name == "numba":
+        ours = _few_rows()
+        return lambda: [ours(x, weight, None) for weight in weights]
+    return lambda: [F.linear(x, weight) for weight in weights]
 
 
 def _best_times(*calls: Callable[[], Any], seconds: float) -> list[float]:
