@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jaxtyping import install_import_hook
+
+from tests.type_checks import count_anew, install_type_checks
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,7 +17,13 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mambascope-tests-")
-install_import_hook("mambascope", "beartype.beartype")
+install_type_checks()
+
+
+@pytest.fixture(autouse=True)
+def _type_checks() -> None:
+    """The first calls of every function in each test are checked."""
+    count_anew()
 
 
 @pytest.fixture(scope="session")
