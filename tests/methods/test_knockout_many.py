@@ -10,6 +10,7 @@ from mambascope.errors import ConfigError
 from mambascope.methods.knockout import many
 from mambascope.methods.knockout.config import KnockoutConfig
 from mambascope.methods.knockout.many import knockout_many
+from tests.models.shallow import first_layers
 
 FACTS = [
     FactPrompt(fact_id="a", prompt="The capital of France is", subject="France", answer="Paris"),
@@ -21,9 +22,9 @@ FACTS = [
     FactPrompt(fact_id="d", prompt="The capital of South Korea is", subject="South Korea"),
 ]  # fmt: skip
 MODELS = {
-    name: ms.load(name, dtype="float64")
-    for name in ("atlas-mamba1", "atlas-mamba2", "atlas-transformer")
+    name: first_layers(name) for name in ("atlas-mamba1", "atlas-mamba2", "atlas-transformer")
 }
+"""Of four layers: that facts do not disturb each other is the same at any depth."""
 CASES = {
     "scan": {},
     "both": {"route": "both", "target": "last"},
@@ -66,7 +67,7 @@ def same(found, wanted):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", ["atlas-mamba1", "atlas-mamba2"])
 def test_facts_together_are_as_each_alone(name, case):
-    options = {"source": ("subject", "context", "random:subject"), "window": 3, **CASES[case]}
+    options = {"source": ("subject", "context", "random:subject"), "window": 2, **CASES[case]}
     config = KnockoutConfig(**options)
     together = knockout_many(MODELS[name], FACTS, config)
     for fact, found in zip(FACTS, together, strict=True):
@@ -107,9 +108,9 @@ def test_a_fact_that_cannot_be_asked_is_a_failure_and_stops_no_other():
 
 
 def test_what_is_wrong_with_every_fact_raises():
-    with pytest.raises(ConfigError, match="does not fit into the 10 layers"):
-        knockout_many(MODELS["atlas-mamba1"], FACTS, KnockoutConfig(window=11))
-    assert knockout_many(MODELS["atlas-mamba1"], [], KnockoutConfig()) == []
+    with pytest.raises(ConfigError, match="does not fit into the 4 layers"):
+        knockout_many(MODELS["atlas-mamba1"], FACTS, KnockoutConfig(window=5))
+    assert knockout_many(MODELS["atlas-mamba1"], [], KnockoutConfig(window=2)) == []
 
 
 def test_the_split_into_batches_changes_nothing(monkeypatch):
