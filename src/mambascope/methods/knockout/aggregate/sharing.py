@@ -7,6 +7,7 @@ import xarray as xr
 
 from mambascope.errors import OutputError
 from mambascope.ranks import read_ranks
+from mambascope.results.common_facts import common_facts
 from mambascope.results.schema import KNOCKOUT_SWEEP, conform, with_sources
 
 
@@ -33,15 +34,7 @@ def shared_facts(sweeps: Sequence[xr.Dataset], *, rank: str | None = None) -> li
     """
     if not sweeps:
         raise OutputError("no sweep was given; give at least one")
-    chosen = [with_rank(sweep, rank) for sweep in sweeps]
-    common = set.intersection(*(set(sweep["fact_id"].values.tolist()) for sweep in chosen))
-    ids = [name for name in chosen[0]["fact_id"].values.tolist() if name in common]
-    if not ids:
-        raise OutputError("the sweeps have no fact in common; compare sweeps over the same facts")
-    same = [sweep.sel(fact_id=ids) for sweep in chosen]
-    for other in same[1:]:
-        _same_prompts(same[0], other)
-    return _same_sources(same)
+    return _same_sources(common_facts([with_rank(sweep, rank) for sweep in sweeps]))
 
 
 def _same_sources(sweeps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
@@ -57,14 +50,3 @@ def _same_sources(sweeps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
             f"the sweeps have no source in common ({'; '.join(map(', '.join, names))})"
         )
     return [sweep.sel(source=common) for sweep in sweeps]
-
-
-def _same_prompts(first: xr.Dataset, other: xr.Dataset) -> None:
-    unlike = np.flatnonzero(first["prompt"].values != other["prompt"].values)
-    if len(unlike):
-        name = first["fact_id"].values.tolist()[unlike[0]]
-        ours, theirs = (str(sweep["prompt"].sel(fact_id=name).item()) for sweep in (first, other))
-        raise OutputError(
-            f"fact {name!r} is asked as {ours!r} in one sweep and {theirs!r} in another; "
-            "compare sweeps over the same facts"
-        )

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from mambascope.errors import OutputError
+from mambascope.results.common_facts import common_facts
 from mambascope.results.schema import SWEEP, conform
 
 
@@ -19,14 +19,7 @@ def matched(sweeps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     """
     for sweep in sweeps:
         conform(sweep, SWEEP)
-    common = set.intersection(*(set(sweep["fact_id"].values.tolist()) for sweep in sweeps))
-    ids = [name for name in sweeps[0]["fact_id"].values.tolist() if name in common]
-    if not ids:
-        raise OutputError("the sweeps have no fact in common; compare sweeps over the same facts")
-    chosen = [sweep.sel(fact_id=ids) for sweep in _same_sites(sweeps)]
-    for other in chosen[1:]:
-        _same_prompts(chosen[0], other)
-    return chosen
+    return _same_sites(common_facts(sweeps))
 
 
 def options(sweep: xr.Dataset) -> dict[str, Any]:
@@ -72,14 +65,3 @@ def _same_sites(sweeps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
         )
     label = " / ".join(own[0] for own in names)
     return [sweep.assign_coords(site=[label]) for sweep in sweeps]
-
-
-def _same_prompts(first: xr.Dataset, other: xr.Dataset) -> None:
-    unlike = np.flatnonzero(first["prompt"].values != other["prompt"].values)
-    if len(unlike):
-        name = first["fact_id"].values.tolist()[unlike[0]]
-        ours, theirs = (str(sweep["prompt"].sel(fact_id=name).item()) for sweep in (first, other))
-        raise OutputError(
-            f"fact {name!r} is asked as {ours!r} in one sweep and {theirs!r} in another; "
-            "compare sweeps over the same facts"
-        )
