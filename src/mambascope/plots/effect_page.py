@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.colors import hex_to_rgb
 from plotly.subplots import make_subplots
 
 from mambascope.plots.aggregate import COLOURS, Effects, common_limit, read_effects
+from mambascope.plots.band import band
 
 LINES_HEIGHT = 420  # pixels
 SPACING = 0.16
@@ -76,18 +76,7 @@ def _heatmap(effects: Effects, share: float) -> go.Heatmap:
 
 def _line(effects: Effects, column: int) -> list[go.Scatter]:
     colour, name = effects.colours[column], effects.names[column]
-    red, green, blue = hex_to_rgb(colour)
-    ends = np.concatenate([effects.high[:, column], effects.low[::-1, column]])
-    band = go.Scatter(
-        x=effects.layers + effects.layers[::-1],
-        y=ends,
-        fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.18)",
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=name,
-    )
+    low, high = effects.low[:, column], effects.high[:, column]
     symbols = np.where(effects.significant[:, column], "circle", "circle-open").tolist()
     line = go.Scatter(
         x=effects.layers,
@@ -100,7 +89,7 @@ def _line(effects: Effects, column: int) -> list[go.Scatter]:
         customdata=_told(effects, column),
         hovertemplate=HOVER,
     )
-    return [band, line]
+    return [band(effects.layers, low, high, colour, name), line]
 
 
 def _told(effects: Effects, column: int) -> list[list[Any]]:

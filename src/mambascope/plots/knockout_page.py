@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.colors import hex_to_rgb
 
 from mambascope.plots.aggregate import COLOURS
+from mambascope.plots.band import band
 from mambascope.plots.knockout_curves import Curves, read_knockout
 
 HOVER = "layers %{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>"
@@ -72,7 +72,7 @@ def _lines(curves: Curves) -> list[go.Scatter]:
     found: list[go.Scatter] = []
     for row, (label, colour) in enumerate(zip(curves.labels, curves.colours, strict=True)):
         if curves.low is not None and curves.high is not None:
-            found.append(_band(curves.starts, curves.low[row], curves.high[row], colour, label))
+            found.append(band(curves.starts, curves.low[row], curves.high[row], colour, label))
         symbols = np.where(curves.significant[row], "circle", "circle-open").tolist()
         found.append(
             go.Scatter(
@@ -88,22 +88,6 @@ def _lines(curves: Curves) -> list[go.Scatter]:
             )
         )
     return found
-
-
-def _band(
-    starts: list[int], low: np.ndarray, high: np.ndarray, colour: str, label: str
-) -> go.Scatter:
-    red, green, blue = hex_to_rgb(colour)
-    return go.Scatter(
-        x=starts + starts[::-1],
-        y=np.concatenate([high, low[::-1]]),
-        fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.18)",
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=label,
-    )
 
 
 def _told(curves: Curves, row: int) -> list[list[Any]]:
