@@ -1,15 +1,13 @@
 """What `mambascope attention` prints: a short summary for people, or all of the result as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 
-from mambascope.cli.trace_report import plain, table
+from mambascope.cli.printing import headed, json_object, table
 from mambascope.plots.labels import token_label
 
 MOST_READ = 3
@@ -60,15 +58,13 @@ def held(retention: xr.Dataset, spectrum: xr.Dataset) -> list[dict[str, Any]]:
 def print_summary(result: xr.Dataset, memory: Mapping[str, xr.Dataset]) -> None:
     """Prompt and model, what the last token reads in each layer, and what each layer's state holds, on stdout."""
     attrs = result.attrs
-    console = Console(markup=False, emoji=False, highlight=False)
     rollout = ", rollout" if attrs["rollout"] else ""
     lines = {
         "prompt": attrs["prompt"],
         "model": attrs["model"],
         "map": f"{attrs['span']}, {attrs['reduce']}{rollout}",
     }
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
+    console = headed(lines)
     reads = table("layer", "token", "position", "value")
     for row in most_read(result):
         reads.add_row(
@@ -104,4 +100,4 @@ def as_json(result: xr.Dataset, memory: Mapping[str, xr.Dataset], files: Sequenc
         described["retention"] = {name: retention[name].values.tolist() for name in names}
         described["held"] = held(retention, memory["half_lives"])
     described["files"] = [str(path) for path in files]
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)

@@ -1,6 +1,5 @@
 """`mambascope compare`: several sweeps of knockouts side by side, on the facts that all of them have."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,7 +32,7 @@ class Compare:
     def run(self) -> None:
         """Print where the answer falls most in each model and where the models differ most, and write the files."""
         from mambascope.cli.flow_report import curves
-        from mambascope.cli.trace_report import plain
+        from mambascope.cli.printing import json_object
         from mambascope.methods.knockout.aggregate import model_differences, model_flows
         from mambascope.results.folder import check_folder
         from mambascope.runner.opening import open_results
@@ -51,25 +50,24 @@ class Compare:
                 "differences": {each.attrs["model"]: curves(each) for each in differences},
                 "files": [str(path) for path in files],
             }
-            print(json.dumps(plain(described), ensure_ascii=False, allow_nan=False))
+            print(json_object(described))
             return
         self._print(flows, differences)
         for path in files:
             print(f"wrote {path}")
 
     def _print(self, flows: "list[xr.Dataset]", differences: "list[xr.Dataset]") -> None:
-        from rich.console import Console
-
         from mambascope.cli.flow_report import lowest_table
+        from mambascope.cli.printing import console
 
-        console = Console(markup=False, emoji=False, highlight=False)
+        out = console()
         for flow in flows:
             attrs = flow.attrs
             what = f"{attrs['model']}: {attrs['facts']} facts, {attrs['unit']}, {attrs['clean']:.3f} clean"
-            console.print(what, lowest_table(flow), "", sep="\n")
+            out.print(what, lowest_table(flow), "", sep="\n")
         for each in differences:
             what = f"{each.attrs['model']}: {each.attrs['unit']}, {each.attrs['title']}, where they differ most"
-            console.print(what, lowest_table(each), "", sep="\n")
+            out.print(what, lowest_table(each), "", sep="\n")
 
     def _save(self, flows: "list[xr.Dataset]", differences: "list[xr.Dataset]") -> list[Path]:
         from mambascope.methods.knockout.aggregate import compared

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from mambascope.cli.printing import console
 from mambascope.data.qa.build import Built
 from mambascope.data.qa.classify import context_size
 from mambascope.data.qa.sentences import count_tokens
@@ -161,4 +161,4 @@ def _table(labels: Sequence[str], figures: Sequence[str]) -> Table:
 
 
 def _print(table: Table) -> None:
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console().print(table)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 from rich.table import Table
 
-from mambascope.cli.trace_report import plain, table
+from mambascope.cli.printing import console, json_object, table
 
 SHOWN = (
     "exact",
@@ -80,24 +78,24 @@ class Report:
         listed = {"files": [str(path) for path in files]} if files else {}
         level = {"confidence": self.means[0].attrs["confidence"]}
         described = {"evaluations": told, **level, "summary": self.rows(), **listed}
-        return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+        return json_object(described)
 
     def print(self) -> None:
         """The means by category of each evaluation, and the differences, on stdout."""
-        console = Console(markup=False, emoji=False, highlight=False)
+        out = console()
         for mean in self.means:
             attrs = mean.attrs
-            console.print(
+            out.print(
                 f"{attrs['label']}: {attrs['questions']} questions answered, {attrs['skipped']} skipped, "
                 f"{attrs['failed']} failed; mean [{100 * attrs['confidence']:g} % interval over questions]",
                 soft_wrap=True,
             )
-            console.print(_shown(mean, "mean"), "", sep="\n")
+            out.print(_shown(mean, "mean"), "", sep="\n")
         if self.difference is not None:
             attrs = self.difference.attrs
             said = f"{attrs['second']} minus {attrs['first']} on the same {attrs['questions']} questions; * q < "
-            console.print(f"{said}{1 - attrs['confidence']:.2f}", soft_wrap=True)
-            console.print(_shown(self.difference, "effect"), "", sep="\n")
+            out.print(f"{said}{1 - attrs['confidence']:.2f}", soft_wrap=True)
+            out.print(_shown(self.difference, "effect"), "", sep="\n")
 
 
 def _shown(cells: xr.Dataset, value: str) -> Table:

@@ -1,22 +1,15 @@
 """What `mambascope show` tells of a sweep of knockouts, and `mambascope compare` of several: where the answer falls most."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 from rich.table import Table
 
-from mambascope.cli.trace_report import plain, probability, table
+from mambascope.cli.printing import headed_sweep, json_object, probability, table
 from mambascope.results.wording import cut_in_words
-from mambascope.runner.folder import SweepFolder
-from mambascope.runner.opening import fact_rows
-from mambascope.runner.tables import FAILED
-
-REASONS = 3
 
 
 def lowest(flow: xr.Dataset) -> list[dict[str, Any]]:
@@ -50,12 +43,7 @@ def print_summary(result: xr.Dataset, flow: xr.Dataset, folder: Path) -> None:
         "facts": counts + known,
         "clean": f"{probability(float(result['clean_score'].mean()))} (mean)",
     }
-    console = Console(markup=False, emoji=False, highlight=False)
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
-    failed = [row for row in fact_rows(SweepFolder(folder)) if row["status"] == FAILED]
-    for row in failed[:REASONS]:
-        console.print(f"{'failed':<11}{row['fact_id']}: {row['reason']}", soft_wrap=True)
+    console = headed_sweep(lines, folder)
     console.print(
         f"\nwhere the answer falls most ({flow.attrs['unit']})", lowest_table(flow), sep="\n"
     )
@@ -84,7 +72,7 @@ def as_json(result: xr.Dataset, flow: xr.Dataset, files: Sequence[Path]) -> str:
         "flow": curves(flow),
         "files": [str(path) for path in files],
     }
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)
 
 
 def curves(flow: xr.Dataset) -> dict[str, Any]:

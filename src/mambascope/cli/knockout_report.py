@@ -1,15 +1,14 @@
 """What `mambascope knockout` prints: for each source the window where the answer falls most, or all of the result as JSON."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 
-from mambascope.cli.trace_report import other_answer, plain, probability, table
+from mambascope.cli.printing import headed, json_object, probability, table
+from mambascope.cli.trace_report import other_answer
 from mambascope.plots.labels import token_label
 from mambascope.results.schema import with_sources
 from mambascope.results.wording import cut_in_words
@@ -48,9 +47,7 @@ def print_summary(result: xr.Dataset) -> None:
         "cut": cut_in_words(attrs),
         "clean": f"{probability(attrs['clean_score'])}, rank {attrs['clean_rank']}",
     }
-    console = Console(markup=False, emoji=False, highlight=False)
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
+    console = headed(lines)
     best = table("source", "layers", "score", "change", "still on top")
     for row in deepest(result):
         name = row.get("source") or f"{row['position']} {row['token']}"
@@ -72,4 +69,4 @@ def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
         "deepest": deepest(result),
         "files": [str(path) for path in files],
     }
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)

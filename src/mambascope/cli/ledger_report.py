@@ -1,6 +1,5 @@
 """What `mambascope ledger` prints: the cells with the largest total, term by term, or all of the result as JSON."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 
 from mambascope.cli import trace_report
-from mambascope.cli.trace_report import plain, probability, table
+from mambascope.cli.printing import headed, json_object, probability, table
 from mambascope.results.ledger import terms
 
 BEST = 8
@@ -54,9 +52,7 @@ def print_summary(result: xr.Dataset) -> None:
         "clean": probability(clean_probability(result)),
         "measure": f"fall of the answer's {attrs['measure'].replace('_', '-')}, in {attrs['unit']}",
     }
-    console = Console(markup=False, emoji=False, highlight=False)
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
+    console = headed(lines)
     whole = table("source", "positions", "fall")
     for part in (result.isel(source=number) for number in range(result.sizes["source"])):
         source, positions = (str(part[name].values) for name in ("source", "positions"))
@@ -85,4 +81,4 @@ def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
         "largest": largest_cells(result),
         "files": [str(path) for path in files],
     }
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)

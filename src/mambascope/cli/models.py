@@ -28,24 +28,24 @@ class Models:
 
     def run(self) -> None:
         """Print the list."""
-        from rich.console import Console
+        from mambascope.cli.printing import console
 
         bundled = bundled_models()
         if self.json:
             others = {"sources": list(SOURCES), "model_types": loadable_types()}
             print(json.dumps({"bundled": bundled, "others": others}, ensure_ascii=False))
             return
-        console = Console(markup=False, emoji=False, highlight=False)
-        console.print("bundled:")
+        out = console()
+        out.print("bundled:")
         for name, model in bundled.items():
             missing = "" if model["installed"] else " (not in this installation)"
-            console.print(f"  {name}  {model['description']}{missing}", soft_wrap=True)
+            out.print(f"  {name}  {model['description']}{missing}", soft_wrap=True)
         if any(model["figures"] for model in bundled.values()):
-            console.print(_figures_table(bundled))
-        console.print("\nelse, as --model:")
+            out.print(_figures_table(bundled))
+        out.print("\nelse, as --model:")
         for source in SOURCES:
-            console.print(f"  {source}", soft_wrap=True)
-        console.print(f"of the types: {', '.join(loadable_types())}", soft_wrap=True)
+            out.print(f"  {source}", soft_wrap=True)
+        out.print(f"of the types: {', '.join(loadable_types())}", soft_wrap=True)
 
 
 def bundled_models() -> dict[str, dict[str, Any]]:

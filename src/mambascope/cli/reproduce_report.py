@@ -1,14 +1,12 @@
 """What `mambascope reproduce` prints: published beside measured, as a table for people or as JSON."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
 
-from mambascope.cli.trace_report import plain, table
+from mambascope.cli.printing import headed, json_object, table
 
 PARTS = (
     ("clean_published", "clean_measured"),
@@ -75,13 +73,11 @@ def _row(theirs: xr.DataArray, ours: xr.DataArray, setting: str, cut: str) -> Ro
 def print_summary(result: xr.Dataset, tolerance: float) -> None:
     """One line per setting, and whether all is within the tolerance, on stdout."""
     attrs, gaps = result.attrs, differences(result)
-    console = Console(markup=False, emoji=False, highlight=False)
     lines = {
         "published": f"{attrs['reference']}, {attrs['reference_source']}",
         "measured": f"{attrs['model']}, windows of {attrs['window']} layers",
     }
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
+    console = headed(lines)
     console.print(LEGEND)
     shown = table("source > target", "cut", "published", "measured", "apart", "prompt", "layer")
     shown.padding = (0, 2, 0, 0)  # within 80 columns
@@ -116,4 +112,4 @@ def as_json(result: xr.Dataset, tolerance: float) -> str:
         "settings": [asdict(row) for row in rows(result)],
         **{str(name): result[name].values.tolist() for name in result.variables},
     }
-    return json.dumps(plain(told), ensure_ascii=False, allow_nan=False)
+    return json_object(told)

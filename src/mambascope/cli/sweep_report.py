@@ -1,6 +1,5 @@
 """What `mambascope show` tells of a sweep: counts, the mean effect by role, the best layers."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,9 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from mambascope.cli.trace_report import plain, probability, table
-from mambascope.runner.folder import SweepFolder
-from mambascope.runner.opening import fact_rows
-from mambascope.runner.tables import FAILED
+from mambascope.cli.printing import headed_sweep, json_object, probability, table
 
 BEST = 5
-REASONS = 3
 
 
 def by_role(effects: xr.Dataset) -> list[dict[str, Any]]:
@@ -47,12 +42,7 @@ def print_summary(result: xr.Dataset, effects: xr.Dataset, folder: Path) -> None
         "clean": f"{probability(float(result['clean_score'].mean()))} (mean)",
         "corrupted": f"{probability(float(result['corrupted_score'].mean()))} (mean)",
     }
-    console = Console(markup=False, emoji=False, highlight=False)
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
-    failed = [row for row in fact_rows(SweepFolder(folder)) if row["status"] == FAILED]
-    for row in failed[:REASONS]:
-        console.print(f"{'failed':<11}{row['fact_id']}: {row['reason']}", soft_wrap=True)
+    console = headed_sweep(lines, folder)
     interval = f"{100 * effects.attrs['confidence']:g} % interval"
     for site in effects["site"].values.tolist():
         _print_site(console, effects.sel(site=site), interval, site)
@@ -77,7 +67,7 @@ def as_json(result: xr.Dataset, effects: xr.Dataset, files: Sequence[Path]) -> s
         "sites": sites,
         "files": [str(path) for path in files],
     }
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)
 
 
 def _print_site(console: Console, effects: xr.Dataset, interval: str, site: str) -> None:

@@ -1,16 +1,13 @@
 """What `mambascope trace` prints: a short summary for people, or all of the result as JSON."""
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
-from rich.table import Table
 
+from mambascope.cli.printing import headed, json_object, probability, table
 from mambascope.plots.labels import token_label
 from mambascope.results.schema import ROLES, by_site
 
@@ -61,9 +58,7 @@ def print_summary(result: xr.Dataset) -> None:
         "clean": probability(attrs["clean_score"]),
         "corrupted": probability(attrs["corrupted_score"]),
     }
-    console = Console(markup=False, emoji=False, highlight=False)
-    for name, value in lines.items():
-        console.print(f"{name:<11}{value}", soft_wrap=True)
+    console = headed(lines)
     parts = by_site(result)
     for part in parts:
         best = table("layer", "token", "role", "score")
@@ -75,11 +70,6 @@ def print_summary(result: xr.Dataset) -> None:
             means.add_row(role, probability(mean))
         of = f" of {part.attrs['site']}" if len(parts) > 1 else ""
         console.print(f"\nbest cells{of}", best, "\nmean by role", means, sep="\n")
-
-
-def probability(value: float) -> str:
-    """Three decimals, or two digits where those would all be zero."""
-    return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
 
 
 def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
@@ -94,7 +84,7 @@ def as_json(result: xr.Dataset, files: Sequence[Path]) -> str:
         **({"sites": parts} if several else parts[result.attrs["site"]]),
         "files": [str(path) for path in files],
     }
-    return json.dumps(plain(described), ensure_ascii=False, allow_nan=False)
+    return json_object(described)
 
 
 def _scores(part: xr.Dataset) -> dict[str, Any]:
@@ -112,17 +102,3 @@ def other_answer(result: xr.Dataset) -> str:
         f"mambascope: warning: the model answers {attrs['top_answer']!r} here, not {attrs['answer']!r} "
         f"(probability {probability(attrs['clean_score'])})"
     )
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def table(*columns: str) -> Table:
-    """A table without lines."""
-    return Table(*columns, box=None, padding=(0, 3, 0, 0), header_style="dim")
