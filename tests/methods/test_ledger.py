@@ -13,6 +13,8 @@ from transformers import Mamba2Config, Mamba2ForCausalLM, MambaConfig, MambaForC
 import mambascope as ms
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
 from mambascope.errors import ConfigError, ModelError, OutputError, PromptError
+from mambascope.interventions.prompt import read_prompt
+from mambascope.methods.knockout.roles import sources_of
 from mambascope.methods.ledger.config import ROLES, LedgerConfig
 from mambascope.methods.ledger.many import ledger_many
 from mambascope.methods.ledger.mean import mean_ledger
@@ -343,6 +345,7 @@ def test_a_result_is_saved_and_read_back_and_says_what_it_is(tmp_path):
     ("options", "error", "message"),
     [
         ({"source": "last"}, ConfigError, "unknown source 'last'; it is one of: before,"),
+        ({"source": "random:last"}, ConfigError, "unknown source 'random:last'"),
         ({"source": ["4", "4"]}, ConfigError, "a source is named twice"),
         ({"source": "subject_middle"}, PromptError, "no token before the target, position 6, is"),
         ({"source": "6"}, PromptError, "source '6' is not before the target, which is position 6"),
@@ -389,6 +392,63 @@ def test_means_are_over_the_facts_that_have_the_source():
     )
     shares = mean_ledger(ledgers, form="shapley", resamples=100, flips=9)
     assert shares["term"].values.tolist() == [*ROUTES, "total"]
+
+
+def test_a_control_reads_as_many_other_positions_which_are_those_of_a_knockout():
+    model, text, subject = plant("latch", 1).model, "f0 f1 s2 s3 f3 f4 f2 f5 end", "s2 s3"
+    names = ["subject", "random:subject", "random:before", "random:subject_last", "random:3,4"]
+    found = ms.ledger(model, text, subject=subject, source=names, seed=3)
+    positions = {
+        name: [*map(int, places.split(", "))]
+        for name, places in zip(names, found["positions"].values.tolist(), strict=True)
+    }
+    own = {"subject": {2, 3}, "before": {0, 1}, "subject_last": {3}, "3,4": {3, 4}}
+    for name, places in own.items():
+        drawn = positions[f"random:{name}"]
+        assert len(drawn) == len(places) and not places & {*drawn} and max(drawn) < 8
+    asked = read_prompt(model, text, subject)
+    for name in ("random:subject", "random:subject_last", "random:3,4"):
+        assert positions[name] == sources_of(name, asked, [8], 3)
+    numbered = [",".join(map(str, positions[name])) for name in names[1:4]]
+    again = ms.ledger(model, text, subject=subject, source=list(dict.fromkeys(numbered)))
+    for name, same in zip(names[1:4], numbered, strict=True):
+        np.testing.assert_allclose(
+            found["single"].sel(source=name), again["single"].sel(source=same), atol=2e-5
+        )
+
+
+def test_a_prompt_too_short_for_a_control_lacks_it_and_says_so():
+    model, asked = plant("latch", 1).model, {"prompt": "s1 f1 end", "subject": "s1 f1"}
+    with pytest.raises(PromptError, match="'random:subject' needs as many other positions before"):
+        ms.ledger(model, **asked, source=["subject", "random:subject"])
+    fact = FactPrompt(fact_id="a", **asked)
+    (found,) = ledger_many(model, [fact], LedgerConfig(source=("subject", "random:subject")))
+    assert found["source"].values.tolist() == ["subject"]
+
+
+def test_means_have_the_difference_from_the_control_over_the_facts_that_have_both():
+    model = plant("latch", 0).model
+    prompts = {"f0 s2 f3 f1 end": "s2", "f1 s1 f0 f2 end": "s1", "s0 end": "s0"}
+    sources = ["random:subject", "subject", "after"]
+    facts = [FactPrompt(fact_id=t, prompt=t, subject=s) for t, s in prompts.items()]
+    ledgers = ledger_many(model, facts, LedgerConfig(source=tuple(sources)))
+    mean = mean_ledger(ledgers, resamples=200, flips=99)
+    conform(mean, MEAN_LEDGER)
+    own = mean.sel(source="subject")
+    assert own["n"].values.min() == 3 and own["above_n"].values.max() == 2
+    for term, values in (("total", "total"), ("interaction", "interaction")):
+        apart = [
+            each[values].sel(source="subject") - each[values].sel(source="random:subject")
+            for each in ledgers[:2]
+        ]
+        np.testing.assert_allclose(
+            own["above_effect"].sel(term=term), np.mean(apart, axis=0), atol=1e-12
+        )
+        assert (own["above_low"] <= own["above_effect"] + 1e-9).all()
+    assert np.abs(own["above_effect"] - own["effect"]).max() > 1e-6
+    for name in ("after", "random:subject"):
+        assert mean["above_effect"].sel(source=name).isnull().all()
+        assert (mean["above_n"].sel(source=name) == 0).all()
 
 
 def test_means_refuse_what_does_not_belong_together():

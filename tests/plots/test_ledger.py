@@ -56,8 +56,10 @@ def a_mean(form="single"):
     n[:, 1] = 12
     dims = ("layer", "source", "term")
     values = {"effect": effect, "low": effect - 1, "high": effect + 2, "n": n, "p": q, "q": q}
+    nothing = np.full(effect.shape, np.nan)
     return xr.Dataset(
-        {name: (dims, each) for name, each in values.items()},
+        {name: (dims, each) for name, each in values.items()}
+        | {f"above_{name}": (dims, nothing) for name in values},
         coords={"layer": np.arange(LAYERS), "source": SOURCES, "term": names},
         attrs={
             "method": "aggregate.ledger", "form": form, "measure": "log_probability", "unit": "nats",
@@ -165,6 +167,27 @@ def test_a_mean_has_a_row_for_each_source_with_bands_and_significance():
             assert filled == [False, False, False, True]
     assert "20 facts, 95 % intervals over facts" in figure.get_suptitle()
     assert "Shapley" in mean_ledger_figure(a_mean("shapley")).get_suptitle()
+
+
+def test_a_control_is_drawn_in_grey_beside_its_source_and_significance_is_that_of_the_difference():
+    plain = a_mean()
+    control = plain.sel(source=["subject_last"]).assign_coords(source=["random:subject_last"])
+    result = xr.concat([plain, control - 20], "source").assign_attrs(plain.attrs)
+    beside = {"source": "subject_last", "layer": 1}
+    result["above_q"].loc[beside] = 0.01
+    figure = mean_ledger_figure(result)
+    panels = np.array(figure.axes).reshape(len(SOURCES), len(TERMS))  # no row for the control
+    for axes, term in zip(panels[1], TERMS, strict=True):
+        grey, own = axes.lines[-2:]
+        drawn = result["effect"].sel(source="random:subject_last", term=term)
+        np.testing.assert_array_equal(grey.get_ydata(), drawn)
+        assert grey.get_color() == "0.45" and own.get_color() != "0.45"
+        filled = [to_hex(each) != "#ffffff" for each in axes.collections[-1].get_facecolors()]
+        assert filled == [False, True, False, False]
+    filled = [to_hex(c) != "#ffffff" for c in panels[0, 0].collections[-1].get_facecolors()]
+    assert filled == [False, False, False, True]
+    assert "as many random other positions" in figure._supxlabel.get_text()
+    assert "random" not in mean_ledger_figure(plain)._supxlabel.get_text()
 
 
 def test_what_is_no_ledger_is_refused():

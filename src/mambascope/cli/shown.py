@@ -183,6 +183,36 @@ class ShownLedger(Shown):
         ledger_report.print_summary(self.result)
 
 
+class ShownLedgerSweep(Shown):
+    """A sweep of ledgers: their mean, in both forms."""
+
+    @cached_property
+    def means(self) -> dict[str, xr.Dataset]:
+        """The mean over facts, by form."""
+        from mambascope.methods.ledger.mean import mean_ledger
+        from mambascope.results.ledger import FORMS
+
+        return {form: mean_ledger(self.result, form=form) for form in FORMS}
+
+    def figures(self) -> dict[str, bytes]:
+        """See Shown."""
+        from mambascope.plots.ledger_mean import mean_ledger_png
+
+        return {f"ledger-{form}.png": mean_ledger_png(mean) for form, mean in self.means.items()}
+
+    def json(self, files: Sequence[Path]) -> str:
+        """See Shown."""
+        from mambascope.cli import ledger_sweep_report
+
+        return ledger_sweep_report.as_json(self.result, self.means["single"], files)
+
+    def print(self) -> None:
+        """See Shown."""
+        from mambascope.cli import ledger_sweep_report
+
+        ledger_sweep_report.print_summary(self.result, self.means["single"], self.folder)
+
+
 class ShownEvaluation(Shown):
     """An evaluation: means by category."""
 
@@ -213,6 +243,7 @@ SHOWN: dict[str, type[Shown]] = {
     "sweep.trace": ShownTraceSweep,
     "knockout": ShownKnockout,
     "sweep.knockout": ShownKnockoutSweep,
+    "sweep.ledger": ShownLedgerSweep,
     "sweep.evaluate": ShownEvaluation,
 }
 

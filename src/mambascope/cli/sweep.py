@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mambascope.runner.config import KnockoutSweep, SweepConfig, TraceSweep
+from mambascope.runner.config import KnockoutSweep, LedgerSweep, SweepConfig, TraceSweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +63,21 @@ class SweepKnockout(SweepCommand):
     sweep: Annotated[KnockoutSweep, tyro.conf.arg(name="")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepLedger(SweepCommand):
+    """The route ledger of every fact of a set; started again after an interruption it goes on where it was."""
+
+    sweep: Annotated[LedgerSweep, tyro.conf.arg(name="")]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One method over a whole fact set; started again after an interruption it goes on where it was."""
 
     method: Annotated[
         Annotated[SweepTrace, tyro.conf.subcommand("trace")]
-        | Annotated[SweepKnockout, tyro.conf.subcommand("knockout")],
+        | Annotated[SweepKnockout, tyro.conf.subcommand("knockout")]
+        | Annotated[SweepLedger, tyro.conf.subcommand("ledger")],
         tyro.conf.arg(name=""),
     ]
     """What is done with each fact."""

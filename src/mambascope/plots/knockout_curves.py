@@ -14,7 +14,7 @@ from mambascope.errors import OutputError
 from mambascope.plots.aggregate import OTHER_COLOURS, ROLE_COLOURS
 from mambascope.plots.heatmap import LONGEST_MODEL, LONGEST_PROMPT
 from mambascope.plots.labels import shortened, token_label
-from mambascope.results.schema import FLOW, KNOCKOUT, conform, with_sources
+from mambascope.results.schema import CONTROL, FLOW, KNOCKOUT, conform, with_sources
 from mambascope.results.wording import cut_in_words
 
 SOURCE_COLOURS = {
@@ -26,7 +26,6 @@ SOURCE_COLOURS = {
     "relation": "#009e73",
     "relation_minus_last": "#56b4e9",
 }
-CONTROL = "random:"
 CONTROL_COLOUR = "#555555"
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from mambascope.errors import OutputError
 
 KINDS = "biufUM"  # numpy's letters: bool, integers, floats, strings, datetimes
+CONTROL = "random:"  # before a source's name: as many random other positions, its matched control
 ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after", "last")
 
 

@@ -14,29 +14,27 @@ A role that a prompt does not have is an error that says why.
 """
 
 import re
-import zlib
 from collections.abc import Sequence
 
-import numpy as np
-
 from mambascope.errors import ConfigError, PromptError
+from mambascope.interventions.controls import random_others
 from mambascope.interventions.prompt import SubjectPrompt
+from mambascope.results.schema import CONTROL
 
 ROLES = (
     "first", "last", "subject", "subject_first", "subject_last", "relation", "relation_minus_last", "context", "after",
     "all",
 )  # fmt: skip
-RANDOM = "random:"
 EACH = "each"
 NUMBERS = re.compile(r"\s*-?\d+\s*(,\s*-?\d+\s*)*")
 
 
 def check_role(name: str, what: str, *, several: bool = False) -> None:
     """ConfigError unless this names positions; `several`: random:ROLE and each do, too."""
-    plain = name.removeprefix(RANDOM) if several else name
+    plain = name.removeprefix(CONTROL) if several else name
     if plain in ROLES or NUMBERS.fullmatch(plain) or (several and name == EACH):
         return
-    more = f", {RANDOM}ROLE, {EACH}" if several else ""
+    more = f", {CONTROL}ROLE, {EACH}" if several else ""
     raise ConfigError(
         f"unknown {what} {name!r}; it is one of: {', '.join(ROLES)}{more}, or positions such as 3,4"
     )
@@ -73,7 +71,7 @@ def sources_of(
 
     itself: whether a target reads from its own position, as by every route but the convolution's
     """
-    drawn = name.startswith(RANDOM)
+    drawn = name.startswith(CONTROL)
     found = _random(name, asked, targets, seed) if drawn else positions_of(name, asked)
     last = max(targets)
     if found[0] > last or (found[0] == last and not itself):
@@ -84,16 +82,13 @@ def sources_of(
 
 
 def _random(name: str, asked: SubjectPrompt, targets: Sequence[int], seed: int) -> list[int]:
-    """Drawn by seed, role and the prompt's tokens, whatever else is cut or asked."""
-    own = positions_of(name.removeprefix(RANDOM), asked)
-    others = sorted(set(range(max(targets) + 1)) - {*own, *targets})
-    if len(others) < len(own):
+    own = positions_of(name.removeprefix(CONTROL), asked)
+    found = random_others(name, own, targets, asked.ids, seed)
+    if not found:
         raise PromptError(
-            f"{name!r} needs {len(own)} positions beside the role and the target, but the prompt has {len(others)}"
+            f"{name!r} needs {len(own)} positions beside the role and the target, but the prompt has fewer"
         )
-    key = zlib.crc32(f"{name}/{asked.ids}".encode())
-    drawn = np.random.default_rng([seed, key]).choice(others, len(own), replace=False)
-    return sorted(drawn.tolist())
+    return found
 
 
 def _within(position: int, length: int) -> int:

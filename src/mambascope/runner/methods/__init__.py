@@ -8,6 +8,7 @@ from mambascope.runner.methods.base import SweepMethod
 HOMES = {
     "trace": ("tracing", "TraceMethod"),
     "knockout": ("knockout", "KnockoutMethod"),
+    "ledger": ("ledger", "LedgerMethod"),
     "evaluate": ("evaluation", "EvaluateMethod"),
 }
 

@@ -8,6 +8,7 @@ from mambascope.errors import ConfigError
 from mambascope.methods.knockout.aggregate.flow import PROVENANCE, averaged
 from mambascope.methods.knockout.aggregate.quantities import UNITS, quantity_of
 from mambascope.methods.knockout.aggregate.sharing import with_rank
+from mambascope.results.schema import CONTROL
 from mambascope.results.statistics import StatisticsOptions, statistics_config, summarise
 from mambascope.results.wording import cut_in_words
 
@@ -32,7 +33,7 @@ def source_contrast(
     """
     config = statistics_config(**statistics)
     found = quantity_of(with_rank(results, rank), quantity)
-    other = f"random:{source}" if control is None else control
+    other = f"{CONTROL}{source}" if control is None else control
     known = found.values[found.dim].values.tolist()
     for name in (source, other):
         if name not in known:
