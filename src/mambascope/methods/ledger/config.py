@@ -5,8 +5,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mambascope.results.schema import CONTROL
-
 ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after")
 SETS = ("subject", "all")
 NUMBERS = re.compile(r"\s*-?\d+\s*(,\s*-?\d+\s*)*")
@@ -34,6 +32,8 @@ class LedgerConfig(BaseModel):
     @field_validator("source")
     @classmethod
     def _known(cls, source: tuple[str, ...]) -> tuple[str, ...]:
+        from mambascope.results.schema import CONTROL  # here, since results take xarray with them
+
         for name in source:
             plain = name.removeprefix(CONTROL)
             if plain not in (*ROLES, *SETS) and not NUMBERS.fullmatch(plain):
