@@ -10,7 +10,7 @@ import pytest
 import mambascope as ms
 from mambascope.cli.main import run
 from mambascope.data.prompts import make_prompts, prompt_text
-from mambascope.data.prompts.files import read_questions
+from mambascope.data.question_files import read_questions
 from mambascope.runner.config import EvaluationSweep
 from mambascope.runner.sweep import sweep
 from tests.runner.small import same, save_model

@@ -70,7 +70,7 @@ class DatasetShow:
     def run(self) -> None:
         """Print counts, lengths and samples."""
         from mambascope.cli import dataset_report
-        from mambascope.data.prompts.files import read_questions
+        from mambascope.data.question_files import read_questions
 
         questions, broken = read_questions(self.file.expanduser())
         dataset_report.print_broken(broken)

@@ -27,7 +27,7 @@ class Prompts:
     def run(self) -> None:
         """Write the prompts, and say how many there are."""
         from mambascope.data.prompts import as_originals, make_prompts
-        from mambascope.data.prompts.files import as_lines, read_questions
+        from mambascope.data.question_files import as_lines, read_questions
         from mambascope.errors import DataError
         from mambascope.results.folder import write_files
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mambascope.data.prompts.files import read_questions
 from mambascope.data.qa.build import Source, build, parse_source
 from mambascope.data.qa.config import BuildConfig
 from mambascope.data.qa.table import as_table
+from mambascope.data.question_files import read_questions
 from mambascope.errors import ConfigError, DataError
 from tests.data.qa.written import (
     DROP,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mambascope.data.prompts.files import read_questions
 from mambascope.data.qa.build import Source, build
 from mambascope.data.qa.config import BuildConfig
 from mambascope.data.qa.table import as_table
+from mambascope.data.question_files import read_questions
 from mambascope.errors import DataError
 from tests.data.qa.written import (
     DROP,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mambascope.data.fact_prompt import QuestionPrompt
 from mambascope.data.fact_sets import FactSet
-from mambascope.data.prompts.files import read_questions
 from mambascope.data.prompts.form import Form, prompt_text
 from mambascope.data.prompts.levels import make_prompts
 from mambascope.data.question import Question
+from mambascope.data.question_files import read_questions
 from mambascope.errors import DataError
 
 GENERATED = "generated prompts"

@@ -9,7 +9,8 @@ from typing import Any
 from mambascope.data.qa.classify import classified
 from mambascope.data.qa.question_set import QuestionSet
 from mambascope.data.qa.source import Record, records
-from mambascope.data.question import Question, as_row
+from mambascope.data.question import Question
+from mambascope.data.question_rows import as_row
 from mambascope.data.records import BrokenRecord
 
 

@@ -1,4 +1,4 @@
-"""The table of questions: Parquet, one row each, with what it was made of in its metadata. Read by data/prompts/files.py."""
+"""The table of questions: Parquet, one row each, with what it was made of in its metadata. Read by data/question_files.py."""
 
 import json
 from pathlib import PurePath
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from mambascope.data.qa.build import Built
 from mambascope.data.qa.config import BuildConfig
-from mambascope.data.question import as_row
+from mambascope.data.question_rows import as_row
 
 METADATA_KEY = b"mambascope"
 PASSAGE = pa.struct([("title", pa.string()), ("text", pa.string())])

@@ -1,11 +1,12 @@
-"""Files of questions: lines of JSON, or a Parquet table, one record each (data/question.py)."""
+"""Files of questions, of published sets as of prompts: lines of JSON, or a Parquet table, a row each (question_rows.py)."""
 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mambascope.data.question import Question, as_row, from_row
+from mambascope.data.question import Question
+from mambascope.data.question_rows import as_row, from_row
 from mambascope.data.records import BrokenRecord
 from mambascope.errors import DataError
 
