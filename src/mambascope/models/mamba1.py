@@ -33,6 +33,7 @@ from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
 from mambascope.models.recurrence import ScanInputs, convolve, convolved
 from mambascope.models.residual import added
+from mambascope.models.stepping import memory_to_step
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -79,6 +80,9 @@ class Mamba1Mixer(nn.Module):
         tap: LayerTap,
     ) -> tuple[Float[Tensor, "tokens D"], MambaCarry | None]:
         """The mixer's output before `mixer_out`, and the carry after each kept token."""
+        memory = memory_to_step(x, segments, carry, tap)
+        if memory is not None:
+            return self._step(x, memory), memory
         inner = self.config.d_inner
         conv_in, z = linear(x, self.in_proj.weight, self.in_proj.bias).split(inner, dim=-1)
         conv_in, z = tap("conv_in", conv_in), tap("gate", z)
@@ -97,6 +101,18 @@ class Mamba1Mixer(nn.Module):
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
 
+    def _step(self, x: Float[Tensor, "rows D"], memory: MambaCarry) -> Float[Tensor, "rows D"]:
+        """The output for one token of each row; the memory moves on."""
+        from mambascope.models.kernels.step_numba import conv_step, selective_step
+
+        conv_in, z = linear(x, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
+        u = conv_step(conv_in, self.conv_weight, self.conv_bias, memory.conv)
+        dt, B, C = self._dt_low_B_C(u)
+        dt = linear(dt, self.dt_proj.weight)
+        weights = self.dt_proj.bias, self.A_log
+        gated = selective_step(u, dt, *weights, B, C, self.D, z, memory.state)
+        return linear(gated, self.out_proj.weight, self.out_proj.bias)
+
     def _reread(self, windows: Float[Tensor, "some K E"]) -> Reread:
         """What tokens with these last inputs of the convolution give to the scan."""
         u = convolved(windows, self.conv_weight, self.conv_bias)
@@ -105,12 +121,19 @@ class Mamba1Mixer(nn.Module):
     def _dt_B_C(
         self, u: Float[Tensor, "tokens E"]
     ) -> tuple[Float[Tensor, "tokens E"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]]:
+        dt, B, C = self._dt_low_B_C(u)
+        projected = linear(dt, self.dt_proj.weight)
+        return softplus_bias(projected, self.dt_proj.bias, overwrite=True), B, C
+
+    def _dt_low_B_C(
+        self, u: Float[Tensor, "tokens E"]
+    ) -> tuple[Float[Tensor, "tokens R"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]]:
+        """As above, dt before its projection."""
         c = self.config
         dt, B, C = linear(u, self.x_proj.weight).split([c.dt_rank, c.d_state, c.d_state], dim=-1)
         if c.bcdt_norm_eps is not None:
             dt, B, C = (rms_norm(v, torch.ones_like(v[0]), c.bcdt_norm_eps) for v in (dt, B, C))
-        projected = linear(dt, self.dt_proj.weight)
-        return softplus_bias(projected, self.dt_proj.bias, overwrite=True), B, C
+        return dt, B, C
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ from mambascope.models.norms import RMSNorm
 from mambascope.models.protocol import Carry, MambaCarry
 from mambascope.models.recurrence import ScanInputs, convolve, convolved
 from mambascope.models.residual import added
+from mambascope.models.stepping import memory_to_step
 from mambascope.sites import LayerTap, Segments, Site
 
 
@@ -108,6 +109,9 @@ class Mamba2Mixer(nn.Module):
         tap: LayerTap,
     ) -> tuple[Float[Tensor, "tokens D"], MambaCarry | None]:
         """The mixer's output before `mixer_out`, and the carry after each kept token."""
+        memory = memory_to_step(x, segments, carry, tap)
+        if memory is not None:
+            return self._stepped(x, memory), memory
         c = self.config
         projected = linear(x, self.in_proj.weight, self.in_proj.bias)
         z, conv_in, dt = projected.split([c.d_inner, c.conv_width, c.n_heads], dim=-1)
@@ -126,6 +130,19 @@ class Mamba2Mixer(nn.Module):
         gated = tap("gated", self._gated(y, z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
+
+    def _stepped(self, x: Float[Tensor, "rows D"], memory: MambaCarry) -> Float[Tensor, "rows D"]:
+        """The output for one token of each row; the memory moves on."""
+        from mambascope.models.kernels.step_numba import conv_step, ssd_step
+
+        c = self.config
+        projected = linear(x, self.in_proj.weight, self.in_proj.bias)
+        z, conv_in, dt = projected.split([c.d_inner, c.conv_width, c.n_heads], dim=-1)
+        u, B, C = self._u_B_C(conv_step(conv_in, self.conv_weight, self.conv_bias, memory.conv))
+        A = -torch.exp(self.A_log)
+        y = ssd_step(u, self._step(dt), A, B, C, self.D, memory.state)
+        gated = self._gated(y.flatten(1), z, overwrite=True)
+        return linear(gated, self.out_proj.weight, self.out_proj.bias)
 
     def _gated(
         self, y: Float[Tensor, "tokens E"], z: Float[Tensor, "tokens E"], *, overwrite: bool

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,10 +23,22 @@ from mambascope.sites import LayerTap, Segments
 
 @dataclass(frozen=True, eq=False)
 class MambaCarry:
-    """A Mamba layer's memory, one entry per slot: `conv` (oldest input first) and `state`."""
+    """A Mamba layer's memory, one entry per slot: `conv` (oldest input first) and `state`.
+
+    overwrite: nobody else reads it, so the next run may write into it
+    """
 
     conv: Float[Tensor, "slots taps channels"]
     state: Float[Tensor, "slots ..."]
+    overwrite: bool = False
+
+    def taken(self, slots: np.ndarray) -> "MambaCarry":
+        """These slots' entries in this order, in memory that may be written into: its own where it may be, else a copy."""
+        whole = len(slots) == len(self.state) and (slots == np.arange(len(slots))).all()
+        if whole and self.overwrite and self.conv.is_contiguous() and self.state.is_contiguous():
+            return self
+        index = torch.from_numpy(slots).to(self.state.device)
+        return MambaCarry(self.conv[index], self.state[index])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from mambascope.models.kernels.definition import ScanOutput, conv_carry
 from mambascope.models.kernels.dispatch import (
+    can_step,
     causal_conv,
     gate,
     rms_norm,
@@ -13,6 +14,7 @@ from mambascope.models.kernels.linear import linear, release_packed_weights, wit
 
 __all__ = [
     "ScanOutput",
+    "can_step",
     "causal_conv",
     "conv_carry",
     "gate",

@@ -118,6 +118,12 @@ def rms_norm(
     return (weight * normed).to(weight.dtype)
 
 
+def can_step(x: Float[Tensor, "tokens D"], conv: Tensor, state: Tensor) -> bool:
+    """True if the kernels for one token of each row (step_numba.py) can go on from this memory."""
+    whole = all(memory.shape[-1] % _WHOLE_VECTORS == 0 for memory in (conv, state))
+    return whole and not torch.is_grad_enabled() and _can_fuse((x, conv, state))
+
+
 def _backend(tensors: Sequence[Tensor | None]) -> Any:
     """The module whose functions compute on these tensors."""
     if not _can_fuse(tensors):
