@@ -296,26 +296,30 @@ class _Wave:
         shadows: Shadows,
         kept: Sequence[Tensor],
     ) -> None:
-        """One block for all that is active, in chunks that fit the budget."""
+        """One block for all that is active, in chunks that fit the budget.
+
+        Pairs that start from the same carry go side by side, so that it is still in the cache for all but the first.
+        """
         active, here = self.active, self.at.get(layer, [])
         block = self.model.blocks[layer]
         sizes = self.lengths[active.rows] - active.starts
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        for first, last in self.budget.chunks(sizes):
+        offsets = np.cumsum(sizes) - sizes
+        order = np.lexsort((active.starts, active.rows))
+        for first, last in self.budget.chunks(sizes[order]):
+            pairs = order[first:last]
             segments = Segments.of(
-                sizes[first:last],
-                rows=active.rows[first:last],
-                starts=active.starts[first:last],
-                slots=slots[first:last],
+                sizes[pairs],
+                rows=active.rows[pairs],
+                starts=active.starts[pairs],
+                slots=slots[pairs],
             )
             tap = self.model.tap(segments, record=self.recorder.at(layer))
             self._place_base_edits(tap, layer)
-            self._place_edits(tap, layer, here, active.variants[first:last])
-            shadows.place(tap.layer(layer), kept, segments, slice(first, last), self.lengths)
-            own = slice(int(offsets[first]), int(offsets[last]))
+            self._place_edits(tap, layer, here, active.variants[pairs])
+            shadows.place(tap.layer(layer), kept, segments, pairs, self.lengths)
+            own = torch.from_numpy(ranges(offsets[pairs], sizes[pairs])).to(active.resid.device)
             left, _ = block(active.resid[own], segments, carry, tap.layer(layer))
-            # Taken before the residual is written over: `resid_pre` is recorded as a view of it.
-            self.recorder.take(layer, tap, segments, active.variants[first:last])
+            self.recorder.take(layer, tap, segments, active.variants[pairs])
             active.resid[own] = left
 
     def _place_base_edits(self, tap: Tap, *places: int | str) -> None:

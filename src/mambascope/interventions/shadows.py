@@ -59,16 +59,16 @@ class Shadows:
         tap: LayerTap,
         kept: Sequence[Tensor],
         segments: Segments,
-        pairs: slice,
+        pairs: np.ndarray,
         lengths: np.ndarray,
     ) -> None:
-        """Make the cuts in the segments of some active pairs.
+        """Make the cuts in the segments of some active pairs, one segment each.
 
         kept: what the base run's mixer kept; empty where a view has no state of its own, as in attention
         """
         starts = dict(zip(map(id, self._kept()), kept, strict=False))
         for shadow in self.each:
-            among = np.flatnonzero(_within(shadow.pairs, pairs, segments.count))
+            among = np.flatnonzero(np.isin(pairs, shadow.pairs))
             slots = shadow.slots[pairs]
             view = targeting(shadow.cut, segments, lengths, among, starts.get(id(shadow)), slots)
             if view is not None:
@@ -77,11 +77,3 @@ class Shadows:
     def _kept(self) -> list[Shadow]:
         """Those that need a state of the base run, in the order in which it is kept."""
         return [shadow for shadow in self.each if len(shadow.rows)]
-
-
-def _within(pairs: np.ndarray, part: slice, count: int) -> np.ndarray:
-    """Which of the `count` pairs from `part.start` on are among `pairs`."""
-    chosen = np.zeros(count, dtype=bool)
-    inside = pairs[(pairs >= part.start) & (pairs < part.stop)]
-    chosen[inside - part.start] = True
-    return chosen

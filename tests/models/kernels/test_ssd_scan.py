@@ -70,6 +70,16 @@ def test_the_definition_follows_the_recurrence(segments, sizes):
     assert distance(result.states, true.states) < 1e-13
 
 
+def test_of_many_short_segments_each_starts_from_its_own_slot():
+    slots = np.tile([0, 0, 1, -1, 1, 1, 0, -1], 12)
+    segments = Segments.of(np.tile([2, 3, 1], 32), slots=slots, keep="last")
+    tensors = inputs(segments, 4, 32, 2, 16, largest_dt=0.1)
+    result = ssd_scan(*tensors, segments)
+    true = expected.ssd_scan(*tensors, segments)
+    assert distance(result.out, true.out) < 2e-6
+    assert distance(result.kept, true.kept) < 2e-6
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(2, 150), min_size=1, max_size=4), st.data())
 def test_a_split_with_carry_equals_the_whole(lengths, data):

@@ -80,12 +80,18 @@ def _scan(
     blocks = len(rates) // size
     for share in prange(len(bounds) - 1):
         h = np.zeros(size, dtype=np.float32)
+        # Neighbours often start from one slot: it is laid out in blocks once, for all of them.
+        begun, held = np.empty(blocks * size, dtype=np.float32), np.full(blocks, -1)
         for pair in range(bounds[share], bounds[share + 1]):
             s, block = pair // blocks, pair % blocks
             first = block * WIDTH
             channels = min(WIDTH, E - first)
             if slots[s] >= 0:
-                read_block(state, (slots[s] * E + first) * N, channels, N, h)
+                start = begun[block * size : (block + 1) * size]
+                if held[block] != slots[s]:
+                    read_block(state, (slots[s] * E + first) * N, channels, N, start)
+                    held[block] = slots[s]
+                h[:] = start
             else:
                 h[:] = _NOTHING
             k = keep_from[s]

@@ -161,6 +161,20 @@ def _emit_total(builder: Any, value: Any) -> Any:
     return builder.extract_element(value, ir.Constant(_INT, 0))
 
 
+def _folding(width: int) -> Callable[..., Any]:
+    """Half as many partial sums of each of two vectors, the first one's before the second one's; `width` are left of each sum."""
+    lanes = [lane for lane in range(2 * LANES) if lane // width % 2 == 0]
+
+    def emit(builder: Any, a: Any, b: Any) -> Any:
+        low, high = (
+            builder.shuffle_vector(a, b, ir.Constant(_INTS, [lane + shift for lane in lanes]))
+            for shift in (0, width)
+        )
+        return builder.fadd(low, high, flags=_FUSED)
+
+    return emit
+
+
 def _emit_clamp(builder: Any, x: Any, low: float, high: float) -> Any:
     for bound, beyond in ((_constant(low), "<"), (_constant(high), ">")):
         x = builder.select(builder.fcmp_ordered(beyond, x, bound), bound, x)  # a NaN stays
@@ -219,6 +233,9 @@ prefetch = _operation(types.void, [None, _index], _emit_prefetch)
 broadcast = _operation(vector, [None, _index], _emit_broadcast)
 store = _operation(types.void, [None, _index, vector], _emit_store)
 splat = _operation(vector, [types.float32], _spread)
+fold_8, fold_4, fold_2, fold_1 = (
+    _operation(vector, [vector, vector], _folding(width)) for width in (8, 4, 2, 1)
+)
 total = _operation(types.float32, [vector], _emit_total)
 exp = _operation(vector, [vector], _emit_exp)
 exp2 = _operation(vector, [vector], _emit_exp2)

@@ -18,7 +18,20 @@ from torch import Tensor
 from mambascope.models.kernels.blocks import empty_flat, flat, rows, shares, slots_of
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.pieces import Pieces
-from mambascope.models.kernels.simd import LANES, TINY, flushed, load, prefetch, splat, store, total
+from mambascope.models.kernels.simd import (
+    LANES,
+    TINY,
+    flushed,
+    fold_1,
+    fold_2,
+    fold_4,
+    fold_8,
+    load,
+    prefetch,
+    splat,
+    store,
+    total,
+)
 from mambascope.models.kernels.tiles import ROWS, multiply, transpose
 from mambascope.sites.segments import Segments
 
@@ -214,14 +227,35 @@ def _one_token(source, at, live, a, x, B, B_at, C, C_at, P, N, target, to, out, 
 @inlined
 def _read_state(source, at, decay, C, C_at, C_step, H, P, N, q, out, out_at):
     """out_t += a_0 ... a_t S C_t."""
-    for p in range(P):
+    for p in range(0, P, LANES):
         faded = _ONE
         for t in range(q):
             faded = flushed_product(faded, decay[t])
-            y = splat(_NOTHING)
-            for n in range(0, N, LANES):
-                y = y + load(source, at + p * N + n) * load(C, C_at + t * C_step + n)
-            out[out_at + t * H * P + p] += faded * total(y)
+            to, C_t = out_at + t * H * P + p, C_at + t * C_step
+            y = _sixteen_rows(source, at + p * N, C, C_t, N)
+            store(out, to, load(out, to) + y * faded)
+
+
+@inlined
+def _sixteen_rows(source, at, C, C_at, N):
+    """Sixteen rows of S times C_t: sixteen sums in one vector cost a third of sums taken one by one."""
+    a = _four_rows(source, at, C, C_at, N)
+    b = _four_rows(source, at + 4 * N, C, C_at, N)
+    c = _four_rows(source, at + 8 * N, C, C_at, N)
+    d = _four_rows(source, at + 12 * N, C, C_at, N)
+    return fold_1(fold_2(a, b), fold_2(c, d))
+
+
+@inlined
+def _four_rows(source, at, C, C_at, N):
+    y_0, y_1, y_2, y_3 = splat(_NOTHING), splat(_NOTHING), splat(_NOTHING), splat(_NOTHING)
+    for n in range(0, N, LANES):
+        by = load(C, C_at + n)
+        y_0 = y_0 + load(source, at + n) * by
+        y_1 = y_1 + load(source, at + N + n) * by
+        y_2 = y_2 + load(source, at + 2 * N + n) * by
+        y_3 = y_3 + load(source, at + 3 * N + n) * by
+    return fold_4(fold_8(y_0, y_1), fold_8(y_2, y_3))
 
 
 @inlined
