@@ -1,6 +1,5 @@
 """What `mambascope show` can show: for the results of each method its summary, its JSON and its figures."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,59 +7,25 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from mambascope.errors import ConfigError, OutputError
+from mambascope.cli.shown_base import Shown, ShownPrompt, ShownSweep
+from mambascope.errors import OutputError
 
 if TYPE_CHECKING:
     from mambascope.cli.evaluation_report import Report
 
 
-class Shown(ABC):
-    """Results that can be shown. `rank` chooses facts, where the results are of a method that knows ranks."""
-
-    ranked = False
-
-    def __init__(self, result: xr.Dataset, folder: Path, rank: str | None) -> None:
-        if rank is not None and not self.ranked:
-            raise ConfigError(
-                f"--rank is for sweeps of knockouts, not for results of {result.attrs['method']!r}"
-            )
-        self.result, self.folder, self.rank = result, folder, rank
-
-    def figures(self) -> dict[str, bytes]:
-        """Figures that are drawn when the results are shown, by file name."""
-        return {}
-
-    @abstractmethod
-    def json(self, files: Sequence[Path]) -> str:
-        """Everything as one JSON object, with the files that were written."""
-
-    @abstractmethod
-    def print(self) -> None:
-        """The summary on stdout."""
-
-
-class ShownTrace(Shown):
+class ShownTrace(ShownPrompt):
     """One trace."""
 
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import trace_report
-
-        return trace_report.as_json(self.result, files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import trace_report
-
-        trace_report.print_summary(self.result)
+    report = "mambascope.cli.trace_report"
 
 
-class ShownTraceSweep(Shown):
+class ShownTraceSweep(ShownSweep):
     """A sweep of traces: the mean effect by role."""
 
-    @cached_property
-    def effects(self) -> xr.Dataset:
-        """The mean over facts."""
+    report = "mambascope.cli.sweep_report"
+
+    def _mean(self) -> xr.Dataset:
         from mambascope.methods.tracing.aggregate import mean_effect
 
         return mean_effect(self.result)
@@ -69,41 +34,20 @@ class ShownTraceSweep(Shown):
         """See Shown."""
         from mambascope.plots.effect_files import effect_files
 
-        return effect_files(self.effects)
-
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import sweep_report
-
-        return sweep_report.as_json(self.result, self.effects, files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import sweep_report
-
-        sweep_report.print_summary(self.result, self.effects, self.folder)
+        return effect_files(self.mean)
 
 
-class ShownKnockout(Shown):
+class ShownKnockout(ShownPrompt):
     """One knockout."""
 
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import knockout_report
-
-        return knockout_report.as_json(self.result, files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import knockout_report
-
-        knockout_report.print_summary(self.result)
+    report = "mambascope.cli.knockout_report"
 
 
-class ShownKnockoutSweep(Shown):
+class ShownKnockoutSweep(ShownSweep):
     """A sweep of knockouts: curves of the answer's probability and of its change."""
 
     ranked = True
+    report = "mambascope.cli.flow_report"
 
     @cached_property
     def flows(self) -> dict[str, xr.Dataset]:
@@ -112,6 +56,9 @@ class ShownKnockoutSweep(Shown):
 
         quantities = ("score", "change", "hit")
         return {name: mean_flow(self.result, quantity=name, rank=self.rank) for name in quantities}
+
+    def _mean(self) -> xr.Dataset:
+        return self.flows["change"]
 
     def figures(self) -> dict[str, bytes]:
         """See Shown."""
@@ -123,18 +70,6 @@ class ShownKnockoutSweep(Shown):
             files[f"flow-{name}.png"] = knockout_png(flow)
             files[f"flow-{name}.html"] = knockout_html(flow).encode()
         return files
-
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import flow_report
-
-        return flow_report.as_json(self.result, self.flows["change"], files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import flow_report
-
-        flow_report.print_summary(self.result, self.flows["change"], self.folder)
 
 
 class ShownAttention(Shown):
@@ -167,24 +102,16 @@ class ShownAttention(Shown):
         attention_report.print_summary(self.result, self.memory)
 
 
-class ShownLedger(Shown):
+class ShownLedger(ShownPrompt):
     """One route ledger."""
 
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import ledger_report
-
-        return ledger_report.as_json(self.result, files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import ledger_report
-
-        ledger_report.print_summary(self.result)
+    report = "mambascope.cli.ledger_report"
 
 
-class ShownLedgerSweep(Shown):
+class ShownLedgerSweep(ShownSweep):
     """A sweep of ledgers: their mean, in both forms."""
+
+    report = "mambascope.cli.ledger_sweep_report"
 
     @cached_property
     def means(self) -> dict[str, xr.Dataset]:
@@ -194,23 +121,14 @@ class ShownLedgerSweep(Shown):
 
         return {form: mean_ledger(self.result, form=form) for form in FORMS}
 
+    def _mean(self) -> xr.Dataset:
+        return self.means["single"]
+
     def figures(self) -> dict[str, bytes]:
         """See Shown."""
         from mambascope.plots.ledger_mean import mean_ledger_png
 
         return {f"ledger-{form}.png": mean_ledger_png(mean) for form, mean in self.means.items()}
-
-    def json(self, files: Sequence[Path]) -> str:
-        """See Shown."""
-        from mambascope.cli import ledger_sweep_report
-
-        return ledger_sweep_report.as_json(self.result, self.means["single"], files)
-
-    def print(self) -> None:
-        """See Shown."""
-        from mambascope.cli import ledger_sweep_report
-
-        ledger_sweep_report.print_summary(self.result, self.means["single"], self.folder)
 
 
 class ShownEvaluation(Shown):
