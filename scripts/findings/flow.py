@@ -1,4 +1,4 @@
-"""The sweeps of knockouts and the route ledgers behind findings about information flow, with their tables and figures.
+"""The sweeps of knockouts and of route ledgers behind findings about information flow, with their tables and figures.
 
     python scripts/findings/flow.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
 
@@ -17,13 +17,10 @@ import xarray as xr
 from _shared import interval, run
 
 import mambascope as ms
-from mambascope.data.fact_prompt import FactFailure, FactPrompt
 from mambascope.methods.knockout.aggregate import mean_flow, model_flows, source_contrast
-from mambascope.methods.ledger.config import LedgerConfig
-from mambascope.methods.ledger.many import ledger_many
 from mambascope.methods.ledger.mean import mean_ledger
 from mambascope.plots.knockout import knockout_png, models_figure
-from mambascope.plots.ledger_mean import mean_ledger_figure
+from mambascope.plots.ledger_mean import mean_ledger_png
 
 SOURCES = (
     "first",
@@ -38,7 +35,8 @@ SOURCES = (
 )
 DRAWN = ("first", "subject", "relation_minus_last", "last", "random:subject")
 FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
-OF_LEDGER = 200  # facts
+OF_LEDGER = 400  # facts, in turn from each relation
+LEDGER_ROLES = ("before", "subject_middle", "subject_last", "after")
 PART = 1000  # facts of the sweeps of modes and features
 
 
@@ -98,7 +96,11 @@ def main() -> None:
             common = ["--facts", study.facts, "--only-known", "--model", study.model]
             target = ["--out", str(chosen.runs / name)]
             run(["sweep", "knockout", *common, *options, *target], chosen.workers)
-    ledgers = {study.name: ledger_of(study, chosen.runs) for study in ATLAS if study.mamba}
+    ledgers = {
+        study.name: ledger_of(study, chosen.runs, limit, chosen.workers)
+        for study in ATLAS
+        if study.mamba
+    }
     for study in studies:
         print(f"\n### {study.name}\n", *tables(study, chosen.runs), sep="\n")
         if study.name in ledgers:
@@ -107,22 +109,14 @@ def main() -> None:
         figures(studies, chosen.runs, ledgers, chosen.figures)
 
 
-def ledger_of(study: Study, runs: Path) -> xr.Dataset:
-    """The mean ledger of some known facts of the study: those that its first sweep asked, evenly spread."""
-    asked = ms.open_results(runs / f"{study.name}-scan")
-    step = max(1, asked.sizes["fact_id"] // OF_LEDGER)
-    facts = [
-        FactPrompt(
-            fact_id=str(one["fact_id"].item()),
-            prompt=one["prompt"].item(),
-            subject=one["subject"].item(),
-            answer=one["answer"].item().strip(),
-            relation=one["relation"].item() or None,
-        )
-        for one in (asked.isel(fact_id=i) for i in range(0, asked.sizes["fact_id"], step))
-    ][:OF_LEDGER]
-    found = ledger_many(ms.load(study.model), facts, LedgerConfig(), memory=2**30)
-    return mean_ledger([each for each in found if not isinstance(each, FactFailure)])
+def ledger_of(study: Study, runs: Path, limit: list[str], workers: int) -> xr.Dataset:
+    """The mean ledger of some known facts of the study, each source beside its random control."""
+    sources = [*LEDGER_ROLES, *(f"random:{role}" for role in LEDGER_ROLES)]
+    facts = ["--facts", study.facts, "--only-known", *(limit or ["--limit", str(OF_LEDGER)])]
+    out = runs / f"{study.name}-ledger"
+    asked = ["--model", study.model, "--source", *sources, "--out", str(out)]
+    run(["sweep", "ledger", *facts, *asked], workers)
+    return mean_ledger(ms.open_results(out))
 
 
 def tables(study: Study, runs: Path) -> Iterator[str]:
@@ -157,22 +151,21 @@ def row(what: str, source: str, flow: xr.Dataset, results: xr.Dataset) -> str:
 
 
 def ledger_table(mean: xr.Dataset) -> Iterator[str]:
-    """For each source and term the layer where the term is largest in size, and its sum over the layers."""
-    terms = mean["term"].values.tolist()
-    yield (
-        f"{mean.attrs['facts']} facts, nats of the answer's log-probability; mean (95 %) in the layer where "
-        "the term is largest.\n"
-    )
-    yield "| source | n | " + " | ".join(terms) + " |"
-    yield "|---|---|" + "---|" * len(terms)
-    for source in mean["source"].values.tolist():
-        cells = []
-        for term in terms:
-            at = mean.sel(source=source, term=term)
-            cell = at.isel(layer=int(np.nanargmax(np.abs(at["effect"].values))))
-            cells.append(f"layer {int(cell['layer'])}: {interval(cell, digits=2)}")
-        n = int(mean["n"].sel(source=source).max())
-        yield f"| {source} | {n} | " + " | ".join(cells) + " |"
+    """For each source and term the layer where the term is largest in size, and the same cell beside its control."""
+    yield f"{mean.attrs['facts']} facts, nats of the answer's log-probability.\n"
+    yield "| source | n | term | layer | mean (95 %) | q | as many random others | difference (95 %) | q |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for source in (name for name in mean["source"].values.tolist() if ":" not in name):
+        for term in mean["term"].values.tolist():
+            line = mean.sel(term=term)
+            at = int(np.nanargmax(np.abs(line["effect"].sel(source=source).values)))
+            cell = line.isel(layer=at).sel(source=source)
+            control = line["effect"].isel(layer=at).sel(source=f"random:{source}").item()
+            effect, above = (interval(cell, before, digits=2) for before in ("", "above_"))
+            yield (
+                f"| {source} | {int(cell['n'])} | {term} | {int(cell['layer'])} | {effect} | {float(cell['q']):.2g} "
+                f"| {control:.2f} | {above} | {float(cell['above_q']):.2g} |"
+            )
 
 
 def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], folder: Path) -> None:
@@ -195,8 +188,8 @@ def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], fo
             flows = model_flows(chosen, quantity="change", names=names)
             figure = models_figure(*flows, apart="what is cut")
             figure.savefig(folder / f"findings-flow-{study.name}-{what}.png", dpi=110)
-        figure = mean_ledger_figure(ledgers[study.name])
-        figure.savefig(folder / f"findings-ledger-{study.name}.png", dpi=110)
+        path = folder / f"findings-ledger-{study.name}.png"
+        path.write_bytes(mean_ledger_png(ledgers[study.name]))
 
 
 if __name__ == "__main__":

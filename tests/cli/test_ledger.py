@@ -7,6 +7,7 @@ import pytest
 
 import mambascope as ms
 from mambascope.cli.main import run
+from mambascope.methods.ledger.mean import mean_ledger
 from mambascope.results.store import load
 
 FRANCE = ["ledger", "The capital of France is", "--subject", "France"]
@@ -53,6 +54,38 @@ def test_another_answer_than_the_models_own_is_said_with_its_probability(capsys)
     warned = capsys.readouterr().err
     assert "warning: the model answers ' Paris' here, not ' Tokyo' (probability " in warned
     assert 0 < float(warned.split("probability ")[1].split(")")[0]) < 0.1
+
+
+def test_a_sweep_is_drawn_and_told_with_its_controls(tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--source", "subject_last", "random:subject_last", "--out", str(out)]
+    assert run(["sweep", "ledger", "--facts", "bundled:capital", "--limit", "3", *options]) == 0
+    assert "3 entered, 0 skipped, 0 failed" in capsys.readouterr().out
+    assert run(["show", str(out)]) == 0
+    said = capsys.readouterr().out
+    drawn = {path.name for path in (out / "figures").iterdir()}
+    assert drawn == {"ledger-single.png", "ledger-shapley.png"}
+    assert run(["show", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    results = ms.open_results(out)
+    mean = mean_ledger(results)
+    np.testing.assert_allclose(np.array(found["mean"]["effect"]), mean["effect"])
+    assert found["clean"] == pytest.approx(np.exp(results["clean_score"]).mean().item())
+    total = mean.sel(source="subject_last", term="total")
+    layer = int(np.argmax(np.abs(total["effect"].values)))
+    told = [row for row in found["largest"] if row["term"] == "total"]
+    assert (told[0]["source"], told[0]["layer"]) == ("subject_last", layer)
+    beside = total["above_effect"].values[layer]
+    assert told[0]["above_effect"] == pytest.approx(beside)
+    (line,) = [line for line in said.splitlines() if line.split()[:2] == ["subject_last", "3"]]
+    assert f"{total['effect'].values[layer]:.3f}" in line and f"{beside:.3f}" in line
+    assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("wrote"))
+
+
+def test_a_sweep_over_a_transformer_is_one_line(tmp_path, capsys):
+    options = ["--model", "atlas-transformer", "--out", str(tmp_path / "out")]
+    assert run(["sweep", "ledger", "--facts", "bundled:capital", "--limit", "3", *options]) == 2
+    assert "atlas-transformer is a transformer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

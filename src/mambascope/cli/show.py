@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Summarise the results in a folder: of a trace, a knockout, or a sweep, be it finished or not."""
+    """Summarise the results in a folder: of a trace, a knockout, a ledger, or a sweep, be it finished or not."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """What `mambascope trace`, `knockout` or `sweep` wrote with --out. A sweep's figures go to DIR/figures."""
+    """What `mambascope trace`, `knockout`, `ledger` or `sweep` wrote with --out. A sweep's figures go to DIR/figures."""
     export: Literal["csv", "npz"] | None = None
     """Write the results for other tools too: one row per cell, or arrays of numpy."""
     to: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -80,7 +80,7 @@ class LedgerMethod(SweepMethod):
             **{name: result[name].values[sources] for name in ("source", "positions", "whole")},
             "layer": result["layer"].values[layers],
             "term": np.array(TERMS)[terms],
-            **{name: values.ravel() for name, values in columns.items()},
+            **{name: _null_for_nan(values) for name, values in columns.items()},
         }
         return pa.table(given, schema=self.cells)
 
@@ -117,6 +117,11 @@ class LedgerMethod(SweepMethod):
             "positions": (by_source, positions.astype(str)),
         }
         return xr.Dataset({**_variables(values), "whole": (by_source, whole)}, coords)
+
+
+def _null_for_nan(values: np.ndarray) -> pa.Array:
+    """A column that lacks what there is no number for, as data-frame tools expect it."""
+    return pa.array(values.ravel(), from_pandas=True)
 
 
 def _terms(result: xr.Dataset, form: str) -> np.ndarray:
