@@ -153,18 +153,17 @@ def row(what: str, source: str, flow: xr.Dataset, results: xr.Dataset) -> str:
 def ledger_table(mean: xr.Dataset) -> Iterator[str]:
     """For each source and term the layer where the term is largest in size, and the same cell beside its control."""
     yield f"{mean.attrs['facts']} facts, nats of the answer's log-probability.\n"
-    yield "| source | n | term | layer | mean (95 %) | q | as many random others | difference (95 %) | q |"
+    yield "| source | term | layer | n | mean (95 %) | q | n | beside as many random others (95 %) | q |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for source in (name for name in mean["source"].values.tolist() if ":" not in name):
         for term in mean["term"].values.tolist():
             line = mean.sel(term=term)
             at = int(np.nanargmax(np.abs(line["effect"].sel(source=source).values)))
             cell = line.isel(layer=at).sel(source=source)
-            control = line["effect"].isel(layer=at).sel(source=f"random:{source}").item()
             effect, above = (interval(cell, before, digits=2) for before in ("", "above_"))
             yield (
-                f"| {source} | {int(cell['n'])} | {term} | {int(cell['layer'])} | {effect} | {float(cell['q']):.2g} "
-                f"| {control:.2f} | {above} | {float(cell['above_q']):.2g} |"
+                f"| {source} | {term} | {at} | {int(cell['n'])} | {effect} | {float(cell['q']):.2g} "
+                f"| {int(cell['above_n'])} | {above} | {float(cell['above_q']):.2g} |"
             )
 
 
