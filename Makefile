@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/mambascope trace "The capital of France is" --subject France --out out/demo
 
 test: $(READY)
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check
