@@ -86,6 +86,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     model = speed("Mamba-1", layers, tokens, repeats)
+    speed("Mamba-2", layers, tokens, repeats)
     memory(model, (tokens, 8 * tokens))
 
 
