@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.errors import ModelError
+from mambascope.interventions.active import Active
 from mambascope.interventions.budget import Budget, waves
 from mambascope.interventions.metrics import Metric
 from mambascope.interventions.recorder import Recorder
@@ -104,20 +105,6 @@ def _smaller(budget: Budget, chosen: range, error: torch.cuda.OutOfMemoryError) 
     return budget.halved()
 
 
-@dataclass(eq=False)
-class _Active:
-    """The (variant, row) pairs that have begun, in order of joining, and the residual of their suffixes."""
-
-    variants: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
-    resid: Tensor
-
-    def segments(self, lengths: np.ndarray) -> Segments:
-        """One segment per pair, from its start to its prompt's end."""
-        return Segments.of(lengths[self.rows] - self.starts, rows=self.rows, starts=self.starts)
-
-
 class _Wave:
     """Some variants, walked through the layers together."""
 
@@ -146,11 +133,8 @@ class _Wave:
             for touch in plans[number]:
                 if len(touch.rows):
                     self.at.setdefault(touch.layer, []).append((number, touch))
-        # The place of each (variant, row) pair among the active ones; -1 while it equals the base run.
-        self.place = np.full((len(plans), len(base.prompts)), -1, dtype=np.int64)
-        none = np.empty(0, dtype=np.int64)
-        width = model.config.d_model
-        self.active = _Active(none, none, none, torch.empty(0, width, device=model.device))
+        nothing = torch.empty(0, model.config.d_model, device=model.device)
+        self.active = Active(len(plans), self.lengths, nothing)
 
     def run(
         self, metrics: Mapping[str, Metric], scores: dict[str, Scores]
@@ -162,11 +146,11 @@ class _Wave:
         ids = torch.tensor([i for prompt in base.prompts for i in prompt], device=model.device)
         resid = model.embed(ids, segments, tap)
         self.active.resid = resid[:0]
-        self._join(self.at.get(-1, []), resid, segments)
+        self.active.join(self.at.get(-1, []), resid, segments)
         self._edit_embeddings(ids, segments)
         for layer, block in enumerate(model.blocks):
             here = self.at.get(layer, [])
-            self._join([h for h in here if not self._begins_after(h)], resid, segments)
+            self.active.join([h for h in here if not self._begins_after(h)], resid, segments)
             keep, slots = self._starts(segments)
             shadows = Shadows(self._cuts(here), self.active.rows, self.active.starts)
             shadows.ask(tap.layer(layer), segments, self.lengths)
@@ -176,60 +160,15 @@ class _Wave:
             late = [h for h in here if self._begins_after(h)]
             self._join_after(layer, late, resid, segments)
         tap.recorded.clear()
-        self._join(self.at.get(model.config.n_layers, []), resid, segments)
+        self.active.join(self.at.get(model.config.n_layers, []), resid, segments)
         return self._read(resid, segments, tap, metrics, scores)
 
     def _begins_after(self, touching: tuple[int, Touch]) -> bool:
         """Whether this touch is the first of its variant and changes only what the block leaves."""
         number, touch = touching
-        return touch.after_block and bool((self.place[number, touch.rows] < 0).all())
+        return touch.after_block and not self.active.begun(number, touch.rows).any()
 
     # ---- joining ---------------------------------------------------------------------------------
-
-    def _join(self, joining: list[tuple[int, Touch]], resid: Tensor, base: Segments) -> None:
-        """Let these variants begin, or begin earlier in the prompt than so far, with the base run's residual."""
-        active = self.active
-        starts, fresh_variants, fresh_rows, fresh_starts = active.starts.copy(), [], [], []
-        for number, touch in joining:
-            place = self.place[number, touch.rows]
-            known = place >= 0
-            starts[place[known]] = np.minimum(starts[place[known]], touch.starts[known])
-            fresh_variants.append(np.full((~known).sum(), number))
-            fresh_rows.append(touch.rows[~known])
-            fresh_starts.append(touch.starts[~known])
-        if not joining:
-            return
-        rows = np.concatenate([active.rows, *fresh_rows])
-        numbers = np.concatenate([active.variants, *fresh_variants])
-        starts = np.concatenate([starts, *fresh_starts])
-        self.active = _Active(numbers, rows, starts, self._extended(rows, starts, resid, base))
-        self.place[numbers, rows] = np.arange(len(rows))
-
-    def _extended(
-        self, rows: np.ndarray, starts: np.ndarray, resid: Tensor, base: Segments
-    ) -> Tensor:
-        """The active residuals from their new starts on: the base run's tokens wherever there was none so far."""
-        old = self.active
-        count = len(old.rows)
-        if (starts[:count] == old.starts).all():
-            fresh = _suffix_tokens(
-                base.offsets[rows[count:]], starts[count:], self.lengths[rows[count:]]
-            )
-            return torch.cat([old.resid, resid[torch.from_numpy(fresh).to(resid.device)]])
-        whole = np.concatenate([old.starts, self.lengths[rows[count:]]])
-        sizes = self.lengths[rows] - starts
-        offsets = np.cumsum(sizes) - sizes
-        old_sizes = self.lengths[old.rows] - old.starts
-        old_offsets = np.cumsum(old_sizes) - old_sizes
-        out = resid.new_empty(int(sizes.sum()), resid.shape[1])
-        into = ranges(offsets, whole - starts)
-        out[torch.from_numpy(into).to(out.device)] = resid[
-            torch.from_numpy(ranges(base.offsets[rows] + starts, whole - starts)).to(out.device)
-        ]
-        kept = ranges(offsets[:count] + (old.starts - starts[:count]), old_sizes)
-        from_old = torch.from_numpy(ranges(old_offsets, old_sizes)).to(out.device)
-        out[torch.from_numpy(kept).to(out.device)] = old.resid[from_old]
-        return out
 
     def _join_after(
         self, layer: int, joining: list[tuple[int, Touch]], resid: Tensor, base: Segments
@@ -237,21 +176,15 @@ class _Wave:
         """Let variants begin behind a block: with the residual that it leaves in the base run, edited."""
         if not joining:
             return
-        before, tokens = len(self.active.rows), len(self.active.resid)
-        self._join(joining, resid, base)
         active = self.active
-        new = _Active(
-            active.variants[before:],
-            active.rows[before:],
-            active.starts[before:],
-            active.resid[tokens:],
-        )
-        segments = new.segments(self.lengths)
+        new, tokens = slice(len(active.rows), None), slice(len(active.resid), None)
+        active.join(joining, resid, base)
+        segments = active.segments(new)
         tap = self.model.tap(segments, record=self.recorder.at(layer, "resid_post"))
-        self._place_edits(tap, layer, joining, new.variants)
-        changed = tap.layer(layer)("resid_post", new.resid)
-        self.recorder.take(layer, tap, segments, new.variants)
-        active.resid[tokens:] = changed
+        self._place_edits(tap, layer, joining, active.variants[new])
+        changed = tap.layer(layer)("resid_post", active.resid[tokens])
+        self.recorder.take(layer, tap, segments, active.variants[new])
+        active.resid[tokens] = changed
 
     def _edit_embeddings(self, ids: Tensor, base: Segments) -> None:
         """The edits of the embedding, made where the token embeddings arise."""
@@ -259,12 +192,11 @@ class _Wave:
         if not joining:
             return
         active = self.active
-        segments = active.segments(self.lengths)
+        segments = active.segments()
         tap = self.model.tap(segments)
         self._place_base_edits(tap, "embed")
         self._place_edits(tap, -1, joining, active.variants)
-        tokens = _suffix_tokens(base.offsets[active.rows], active.starts, self.lengths[active.rows])
-        active.resid = self.model.embed(ids[torch.from_numpy(tokens).to(ids.device)], segments, tap)
+        active.resid = self.model.embed(ids[active.tokens_of(base)], segments, tap)
 
     # ---- one layer -------------------------------------------------------------------------------
 
@@ -302,17 +234,12 @@ class _Wave:
         """
         active, here = self.active, self.at.get(layer, [])
         block = self.model.blocks[layer]
-        sizes = self.lengths[active.rows] - active.starts
+        sizes = active.sizes
         offsets = np.cumsum(sizes) - sizes
         order = np.lexsort((active.starts, active.rows))
         for first, last in self.budget.chunks(sizes[order]):
             pairs = order[first:last]
-            segments = Segments.of(
-                sizes[pairs],
-                rows=active.rows[pairs],
-                starts=active.starts[pairs],
-                slots=slots[pairs],
-            )
+            segments = active.segments(pairs, slots)
             tap = self.model.tap(segments, record=self.recorder.at(layer))
             self._place_base_edits(tap, layer)
             self._place_edits(tap, layer, here, active.variants[pairs])
@@ -358,7 +285,7 @@ class _Wave:
         for name, values in found.items():
             scores[name][self.chosen.start : self.chosen.stop] = values
         active = self.active
-        ends = np.cumsum(self.lengths[active.rows] - active.starts) - 1
+        ends = np.cumsum(active.sizes) - 1
         final = active.resid[torch.from_numpy(ends).to(resid.device)]
         step = self.budget.rows
         for first in range(0, len(ends), step):
@@ -385,8 +312,3 @@ class _Wave:
         logits = self.model.unembed(final, tap)
         index = torch.from_numpy(rows).to(logits.device)
         return {name: metric(logits, index).cpu().numpy() for name, metric in metrics.items()}
-
-
-def _suffix_tokens(offsets: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Packed indices of each prompt's tokens from its start on."""
-    return ranges(offsets + starts, lengths - starts)
