@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import torch
 
 from mambascope.runner.config import KnockoutSweep, TraceSweep
+from tests.forked import Forked
 
 MANY, FEW = 240, 2  # facts of a sweep that is to be interrupted, and how many of them are a batch
 PATIENCE = 600.0
+COMMAND = [sys.executable, "-c", "from mambascope.cli.main import main; main()"]
 PLACES = ("France", "Peru", "New Zealand", "Chad", "Sierra Leone", "Italy", "Burkina Faso", "Japan")
 PROMPTS = ("{} lies in", "The capital of {} is", "As everybody knows, people in {} speak")
 
@@ -67,22 +69,30 @@ def knockout_of(model: Path, facts: Path, **options: Any) -> KnockoutSweep:
     return KnockoutSweep(**given)
 
 
-def command(model: Path, facts: Path, out: Path, *options: str, batch: int = 4) -> list[str]:
-    """The command line that runs the same sweep in a process of its own."""
+def arguments(model: Path, facts: Path, out: Path, *options: str, batch: int = 4) -> list[str]:
+    """What the command line is given to run the same sweep."""
     given = ["--facts", str(facts), "--model", str(model), "--out", str(out)]
     few = ["--batch", str(batch), "--samples", "2"]
-    code = "from mambascope.cli.main import main; main()"
-    return [sys.executable, "-c", code, "sweep", "trace", *given, *few, *options]
+    return ["sweep", "trace", *given, *few, *options]
 
 
-def knockout_command(
+def knockout_arguments(
     model: Path, facts: Path, out: Path, *options: str, batch: int = 4
 ) -> list[str]:
-    """The command line of a sweep of knockouts in a process of its own."""
+    """What the command line is given to run a sweep of knockouts."""
     given = ["--facts", str(facts), "--model", str(model), "--out", str(out)]
     few = ["--batch", str(batch), "--window", "1", "--source", "subject", "context"]
-    code = "from mambascope.cli.main import main; main()"
-    return [sys.executable, "-c", code, "sweep", "knockout", *given, *few, *options]
+    return ["sweep", "knockout", *given, *few, *options]
+
+
+def command(*given: Any, **options: Any) -> list[str]:
+    """The command that runs the same sweep in a process of its own, started from nothing."""
+    return [*COMMAND, *arguments(*given, **options)]
+
+
+def knockout_command(*given: Any, **options: Any) -> list[str]:
+    """The command of a sweep of knockouts in a process of its own."""
+    return [*COMMAND, *knockout_arguments(*given, **options)]
 
 
 def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -125,7 +135,7 @@ def torn(out: Path) -> list[Path]:
     return [path for path in out.rglob(".*.*") if path.is_file()]
 
 
-def until(running: subprocess.Popen, ready: Callable[[], bool]) -> None:
+def until(running: subprocess.Popen | Forked, ready: Callable[[], bool]) -> None:
     """Wait until it is so, or the process has ended by itself."""
     end = time.monotonic() + PATIENCE
     while not ready() and running.poll() is None and time.monotonic() < end:

@@ -2,16 +2,17 @@
 
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.forked import Forked
 from tests.runner.small import (
     FEW,
     MANY,
+    arguments,
     command,
     finish,
     same,
@@ -31,12 +32,12 @@ def state(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in files if path.name[0] != "."}
 
 
-def kill_somewhere(running: subprocess.Popen, out: Path, dice: random.Random) -> None:
+def kill_somewhere(running: Forked, out: Path, dice: random.Random) -> None:
     """SIGKILL while it starts, after some batches, or in the middle of a write."""
     moment = dice.choice(["start", "batches", "batches", "write", "write"])
     before = traced_shards(out)
     if moment == "start":
-        time.sleep(dice.uniform(0.0, 3.0))
+        time.sleep(dice.uniform(0.0, 0.8))
     elif moment == "batches":
         wanted = before + dice.randint(1, 6)
         until(running, lambda: traced_shards(out) >= wanted)
@@ -55,7 +56,7 @@ def test_a_sweep_killed_over_and_over_ends_as_one_that_never_was(
     out, dice = tmp_path / "out", random.Random(0)
     kills = interrupted_writes = 0
     while kills < KILLS:
-        running = start(command(model, many, out, batch=FEW))
+        running = Forked(arguments(model, many, out, batch=FEW))
         before = state(out)
         kill_somewhere(running, out, dice)
         assert running.returncode == -signal.SIGKILL, "it finished before it could be killed"

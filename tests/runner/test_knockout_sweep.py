@@ -16,15 +16,16 @@ from mambascope.runner.folder import SweepFolder
 from mambascope.runner.opening import fact_rows
 from mambascope.runner.sweep import sweep
 from mambascope.runner.worker import Worker
+from tests.forked import Forked
 from tests.runner.small import (
     FEW,
     MANY,
     finish,
+    knockout_arguments,
     knockout_command,
     knockout_of,
     same,
     save_model,
-    start,
     tables,
     torn,
     until,
@@ -130,7 +131,7 @@ def test_killed_and_gone_on_with_two_workers_it_ends_as_one_that_never_was(
     whole, out = tmp_path / "whole", tmp_path / "out"
     finish(knockout_command(model, many, whole, batch=FEW))
     for wanted in (3, 20):
-        running = start(knockout_command(model, many, out, batch=FEW))
+        running = Forked(knockout_arguments(model, many, out, batch=FEW))
         until(
             running, lambda wanted=wanted: sum(1 for _ in (out / "cut").glob("*.parquet")) >= wanted
         )

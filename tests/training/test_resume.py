@@ -2,12 +2,12 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.forked import Forked
 
 CONFIG = """
 name: tiny
@@ -28,12 +28,11 @@ SIZES = {
 }
 
 
-def start(config: Path) -> subprocess.Popen:
-    command = [Path(sys.executable).with_name("mambascope"), "train", "--config", config]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def start(config: Path) -> Forked:
+    return Forked(["train", "--config", str(config)])
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(process: Forked) -> None:
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
 
