@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import logging
 
 from mambascope.cli.main import run
 from tests.data.qa.written import DROP, MUSIQUE, SQUAD, written
@@ -94,6 +95,7 @@ def test_json_is_one_object(table: Path, capsys):
         ),
         (["build", "--source", "nq=x", "--out", "{}"], "it is a folder; name a file"),
         (["show", "no.parquet"], "cannot read the questions in no.parquet"),
+        (["show", "no.parquet", "--samples", "-1"], "--samples is -1; give 0"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(
@@ -106,3 +108,20 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path, capsys, caplog, monkeypatch):
+    def retry(*_: object, **__: object) -> None:
+        logging.get_logger("huggingface_hub.utils._http").warning("Retrying in 8s [Retry 5/5].")
+        raise ConnectionError("Couldn't reach it")
+
+    logging.set_verbosity_warning()
+    monkeypatch.setattr(logging.get_logger("huggingface_hub"), "handlers", [caplog.handler])
+    monkeypatch.setattr("datasets.load_dataset", retry)
+    out = tmp_path / "q.parquet"
+    assert run(["dataset", "build", "--source", "musique=hub", "--out", str(out)]) == 2
+    complained = capsys.readouterr().err
+    assert complained.startswith("mambascope: the hub's table dgslibisey/MuSiQue:validation could")
+    assert complained.count("\n") == 1
+    assert not caplog.records
+    assert not out.exists()

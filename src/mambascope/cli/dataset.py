@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mambascope.data.qa.config import BuildConfig
+from mambascope.errors import ConfigError
 
 if TYPE_CHECKING:
     from mambascope.data.qa.build import Built
@@ -71,8 +72,12 @@ class DatasetShow:
         """Print counts, lengths and samples."""
         from mambascope.cli import dataset_report
         from mambascope.data.question_files import read_questions
+        from mambascope.progress import ProgressBar
 
-        questions, broken = read_questions(self.file.expanduser())
+        if self.samples < 0:
+            raise ConfigError(f"--samples is {self.samples}; give 0 for none, or how many")
+        with ProgressBar("reading questions"):
+            questions, broken = read_questions(self.file.expanduser())
         dataset_report.print_broken(broken)
         if self.json:
             print(dataset_report.shown_as_json(questions, self.samples, len(broken)))

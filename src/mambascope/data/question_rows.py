@@ -3,7 +3,6 @@
 `context` in a row is what `Question.context` says; a row of one's own may give it in place of `passages`.
 """
 
-from dataclasses import asdict
 from typing import Any, cast
 
 from mambascope.data.question import CATEGORIES, Category, Passage, Question, SupportingFact
@@ -12,10 +11,12 @@ from mambascope.data.records import BrokenRecord, text
 
 def as_row(question: Question) -> dict[str, Any]:
     """The record as JSON types, with `context` beside `passages`."""
-    row = asdict(question)
-    for name in ("passages", "answers", "supporting"):
-        row[name] = list(row[name])
-    return {**row, "context": question.context}
+    lists = {
+        "passages": [dict(vars(passage)) for passage in question.passages],
+        "answers": list(question.answers),
+        "supporting": [dict(vars(fact)) for fact in question.supporting],
+    }
+    return {**vars(question), **lists, "context": question.context}
 
 
 def from_row(row: Any, **otherwise: str) -> Question:

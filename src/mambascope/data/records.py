@@ -1,7 +1,10 @@
 """Records as others publish them, of which some may be broken."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
+
+NAMES = 12  # of an object's fields that are named in a message
 
 
 class BrokenRecord(Exception):
@@ -17,9 +20,7 @@ def at(record: Any, *path: str) -> Any:
                 f"field {name!r} is missing: what should hold it is {type(value).__name__}"
             )
         if value.get(key) is None:
-            raise BrokenRecord(
-                f"field {name!r} is missing; there are: {', '.join(map(str, value))}"
-            )
+            raise BrokenRecord(f"field {name!r} is missing; there are: {_some(value)}")
         value = value[key]
     return value
 
@@ -51,18 +52,20 @@ def texts(record: Any, *path: str) -> list[str]:
     return [value for value in found if value.strip()]
 
 
-def objects(record: Any, *path: str) -> list[dict[str, Any]]:
-    """The objects in the list at `path`, which may also be one object of equally long lists, as the hub stores it."""
+def objects(record: Any, *path: str, part: slice = slice(None)) -> list[dict[str, Any]]:
+    """The objects in the list at `path`, or in a part of it; it may also be one object of equally long lists, as on the hub."""
     name, value = ".".join(path), at(record, *path)
     if isinstance(value, dict):
         columns = [listed(record, *path, key) for key in value]
         if len({len(column) for column in columns}) > 1:
             raise BrokenRecord(f"field {name!r} must hold lists of one length")
-        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-    for part in listed(record, *path):
-        if not isinstance(part, dict):
-            raise BrokenRecord(f"field {name!r} must hold objects, not {short(part)}")
-    return value
+        rows = zip(*(column[part] for column in columns), strict=True)
+        return [dict(zip(value, row, strict=True)) for row in rows]
+    found = listed(record, *path)[part]
+    for item in found:
+        if not isinstance(item, dict):
+            raise BrokenRecord(f"field {name!r} must hold objects, not {short(item)}")
+    return found
 
 
 def nested(
@@ -86,6 +89,12 @@ def nested(
             yield place, {**around, **part}
         else:
             yield place, BrokenRecord(f"it must be an object, not {short(part)}")
+
+
+def _some(names: dict[str, Any]) -> str:
+    """The first names of an object, of which some have one for each passage."""
+    more = f", and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return ", ".join(map(str, islice(names, NAMES))) + more
 
 
 def short(value: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -125,6 +126,31 @@ def test_a_source_without_a_question_is_an_error_that_names_the_first_mistake(tm
     empty = written(tmp_path / "e.json", [])
     with pytest.raises(DataError, match=r"e\.json holds no questions of squad"):
         build([Source("squad", str(empty))], BuildConfig())
+
+
+def test_files_whose_names_differ_behind_the_first_dot_have_questions_of_their_own(tmp_path: Path):
+    row = {"question": "where is tarn", "answer": ["Osk"]}
+    names = ("NQ-open.dev.jsonl", "NQ-open.train.jsonl")
+    built = build(
+        [Source("nq", str(written(tmp_path / name, [row]))) for name in names], BuildConfig()
+    )
+    assert not built.broken
+    assert [question.id for question in built.questions] == [
+        "nq-NQ-open.dev-00000",
+        "nq-NQ-open.train-00000",
+    ]
+
+
+def test_a_copy_of_a_hub_table_gives_the_same_bytes_in_any_folder(tmp_path: Path):
+    tables = []
+    for place in ("here", "there"):
+        folder = tmp_path / place / "nq_open"
+        (folder / "data").mkdir(parents=True)
+        rows = pa.Table.from_pylist([{"question": "where is tarn", "answer": ["Osk"]}])
+        pq.write_table(rows, folder / "data" / "validation-00000-of-00001.parquet")
+        built = build([Source("nq", f"hub:{folder}")], BuildConfig())
+        tables.append(as_table(built, BuildConfig()))
+    assert tables[0] == tables[1]
 
 
 def test_sources_are_names_and_places():

@@ -11,13 +11,13 @@ FIRST, SECOND = (3, 15), (15, 22)  # the two paragraphs of the page
 NONE = annotation(-1, -1)
 
 
-def test_an_open_question_says_that_it_has_no_document(tmp_path: Path):
+def test_an_open_question_says_that_it_has_no_long_answer(tmp_path: Path):
     lines = [{"question": "where is tarn", "answer": ["Osk", "in Osk", "Osk"]}]
     (question,), broken = read("nq", written(tmp_path / "NQ-open.dev.jsonl", lines))
     assert not broken
     assert (question.answers, question.passages) == (("Osk", "in Osk"), ())
-    assert (question.category, question.reason) == (None, "missing: document")
-    assert (question.id, question.origin) == ("nq-NQ-open-00000", "NQ-open.dev.jsonl: line 1")
+    assert (question.category, question.reason) == (None, "missing: long_answer")
+    assert (question.id, question.origin) == ("nq-NQ-open.dev-00000", "NQ-open.dev.jsonl: line 1")
 
 
 def test_the_passage_is_the_long_answer_that_most_annotators_chose_without_its_html(tmp_path: Path):
@@ -35,6 +35,15 @@ def test_of_long_answers_chosen_equally_often_the_first_annotator_s_counts(tmp_p
     row = natural_question(NONE, annotation(*FIRST, ("deep",)), annotation(*SECOND, ("Osk",)))
     (question,), _ = read("nq", written(tmp_path / "nq.jsonl", [row]))
     assert question.passages[0].text == "Tarn is deep, isn't it."
+
+
+def test_a_page_of_which_no_annotator_chose_a_part_lacks_the_long_answer_and_not_the_page(
+    tmp_path: Path,
+):
+    row = natural_question(annotation(-1, -1, ("deep",)))
+    (question,), _ = read("nq", written(tmp_path / "nq.jsonl", [row]))
+    assert (question.category, question.reason) == (None, "missing: long_answer")
+    assert question.answers == ("deep",)
 
 
 def test_yes_and_no_are_answers(tmp_path: Path):

@@ -69,7 +69,7 @@ def test_each_data_set_feeds_its_categories_and_what_lacks_passages_none(built: 
     assert found["hotpotqa", None] == 600
     assert found["drop", "reasoning_memory"] == 530
     reasons = {q.reason for q in built.questions if q.dataset in ("nq", "hotpotqa")}
-    assert reasons == {"missing: document", "missing: context, supporting_facts"}
+    assert reasons == {"missing: long_answer", "missing: context, supporting_facts"}
 
 
 @pytest.mark.real_data

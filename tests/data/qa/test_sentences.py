@@ -12,6 +12,7 @@ from mambascope.data.qa.sentences import count_tokens, sentence_spans
         ["Dr. Ilva Renk met J. K. Vost in the U.S. Senate.", "They talked."],
         ['"It is deep."', "He sank."],
         ["He said it (in 1871.)", "Then he left."],
+        ["He fell in.[citation needed]", "He swam.[1][note 2]", "He left."],
         ["It cost $1.2 million.", "3 people paid."],
         ["It began at 6 p.m. Eastern Time.", "It ended."],
         ["The firm Renk & Co. Ltd. of Osk built No. 7 on Oct. 3.", "It stands."],

@@ -101,8 +101,9 @@ def test_the_hub_is_streamed_row_by_row(repository: Path):
     assert contents("hub", default) == ROWS
     assert contents(f"hub:{repository}", HUB) == ROWS
     assert contents(f"hub:{repository}::train", HUB) == ROWS[:1]
-    named = f"{repository}:default:train"
-    assert names(f"hub:{named}") == [(named, "row 0")]
+    (record,) = records(f"hub:{repository}:default:train", HUB)
+    assert (record.where, record.name) == (f"{repository}:default:train", "row 0")
+    assert record.file == f"{repository.name}:default:train"
 
 
 @pytest.mark.parametrize("table", ["hub", "hub:no/such", "hub:{}:other", "hub:{}:default:test"])

@@ -5,6 +5,8 @@ same means: a copy of a repository, for a machine without a network.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mambascope.data.qa.question_set import HubTable
@@ -18,12 +20,22 @@ def is_hub(source: str) -> bool:
     return source == HUB or source.startswith(f"{HUB}:")
 
 
-def hub_records(source: str, default: HubTable) -> Iterator[tuple[str, str, Any]]:
-    """(the table's name, "row 3", the row) for every row; DataError if the table cannot be had."""
+def hub_records(source: str, default: HubTable) -> Iterator[tuple[str, str, str, Any]]:
+    """(the table's name, the same without the folders of a copy, "row 3", the row) for every row.
+
+    Raises DataError if the table cannot be had.
+    """
     table = _named(source, default)
-    named = ":".join(part for part in (table.repository, table.config, table.split) if part)
-    rows = _guarded(_streamed(table), named)
-    yield from ((named, f"row {number}", row) for number, row in enumerate(rows))
+    copy = Path(table.repository)
+    within = replace(table, repository=copy.name) if copy.is_dir() else table
+    rows = _guarded(_streamed(table), _name(table))
+    yield from (
+        (_name(table), _name(within), f"row {number}", row) for number, row in enumerate(rows)
+    )
+
+
+def _name(table: HubTable) -> str:
+    return ":".join(part for part in (table.repository, table.config, table.split) if part)
 
 
 def _named(source: str, default: HubTable) -> HubTable:
@@ -39,7 +51,9 @@ def _named(source: str, default: HubTable) -> HubTable:
 
 def _streamed(table: HubTable) -> Iterator[Any]:
     from datasets import load_dataset
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # each of its retries is a warning; what came of them is the error that is told
     yield from load_dataset(table.repository, table.config, split=table.split, streaming=True)
 
 

@@ -76,7 +76,7 @@ def _short_answers(annotation: dict[str, Any]) -> list[str]:
 def _passage(entry: dict[str, Any], start: int, end: int) -> Passage:
     """The tokens of the long answer, without a space where the page has none or where markup parts a word from its comma."""
     said, before = "", None
-    for token in objects(entry, "document", "tokens")[start:end]:
+    for token in objects(entry, "document", "tokens", part=slice(start, end)):
         if not at(token, "is_html"):
             word = text(token, "token")
             joined = before is not None and before == token.get("start_byte")
@@ -88,7 +88,7 @@ def _passage(entry: dict[str, Any], start: int, end: int) -> Passage:
 
 
 def _rule(question: Question) -> Verdict:
-    return missing(document=bool(question.passages)) or by_length(question)
+    return missing(long_answer=bool(question.passages)) or by_length(question)
 
 
 NATURAL_QUESTIONS = QuestionSet(

@@ -1,6 +1,7 @@
 """Questions of a source, each with its category; what is broken comes as the message that names file, record and field."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -61,4 +62,5 @@ def _joined(*parts: str) -> str:
 
 
 def _stem(file: str) -> str:
-    return PurePosixPath(file).name.partition(".")[0]
+    """NQ-open.dev of NQ-open.dev.jsonl.gz: what follows the first dot may be all that tells two files apart."""
+    return re.sub(r"(\.jsonl?(\.gz)?|\.parquet)$", "", PurePosixPath(file).name)

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-END = re.compile(r"""[.!?]["'”’)\]]*(?=\s+["'“‘(\[]?[A-Z0-9])|\n+""")
+END = re.compile(r"""[.!?](?:["'”’)\]]|\[[\w ]+\])*(?=\s+["'“‘(\[]?[A-Z0-9])|\n+""")
 # A full stop after these ends no sentence: titles, initials, and what stands before a number or a name.
 SHORT = re.compile(
     r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|Rev|Hon|Gen|Col|Maj|Capt|Lt|Sgt|Gov|Sen|Rep|Pres|St|Mt|Ft|Jr|Sr|No|Nos|vs|ca|c|"
@@ -25,9 +25,10 @@ def sentence_spans(passage: str) -> tuple[tuple[int, int], ...]:
     return tuple(spans)
 
 
+@lru_cache(maxsize=256)
 def count_tokens(passage: str) -> int:
     """Words and punctuation marks."""
-    return sum(1 for _ in TOKEN.finditer(passage))
+    return len(TOKEN.findall(passage))
 
 
 def _ends(passage: str) -> list[int]:

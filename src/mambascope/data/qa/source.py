@@ -17,7 +17,7 @@ from mambascope.data.records import BrokenRecord
 from mambascope.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet")
-ROWS = 64  # of a Parquet file at a time: a page of Natural Questions is a megabyte
+ROWS = 8  # of a Parquet file at a time: a page of Natural Questions is some megabytes once its tokens are lists
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def records(source: str, hub: HubTable) -> Iterator[Record]:
     source: a file, a folder, "hub" (which is then the given table) or "hub:REPOSITORY[:CONFIG[:SPLIT]]"
     """
     if is_hub(source):
-        for where, name, row in hub_records(source, hub):
-            yield Record(where, where, name, row)
+        for where, file, name, row in hub_records(source, hub):
+            yield Record(where, file, name, row)
         return
     path = Path(source).expanduser()
     if not path.exists():
@@ -72,9 +72,8 @@ def _of_file(file: Path) -> Iterator[tuple[str, Any]]:
 
 def _whole(file: Path) -> Iterator[tuple[str, Any]]:
     """The records of one JSON document: of a list its items. A file of lines under another name is read as that."""
-    content = b"".join(_binary_lines(file))
     try:
-        document = json.loads(content.decode("utf-8-sig"))
+        document = json.loads(b"".join(_binary_lines(file)).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         if not any(isinstance(record, dict) for _, record in _lines(file)):
             raise DataError(f"{file} is no valid JSON: {error}") from error
