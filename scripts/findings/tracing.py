@@ -179,15 +179,15 @@ def differences(runs: Path) -> Iterator[str]:
 def figures(studies: list[Study], runs: Path, folder: Path) -> None:
     """Average heatmaps of the residual side by side, and for each Mamba what state and convolution carry."""
     effects = {
-        s.name: mean_effect(ms.open_results(runs / s.name)).assign_attrs(model=s.name)
+        s.name: mean_effect(ms.open_results(runs / s.name).assign_attrs(model=s.name))
         for s in studies
     }
     resid = [effects[s.name].sel(site="resid_post") for s in ATLAS]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "findings-resid.png").write_bytes(png(effect_heatmap(*resid), 110))
     for study in studies:
-        inside = mean_effect(ms.open_results(runs / f"{study.name}-sites"))
-        inside.attrs["model"] = study.name
+        swept = ms.open_results(runs / f"{study.name}-sites")
+        inside = mean_effect(swept.assign_attrs(model=study.name))
         panels = [inside.sel(site=site) for site in SITES[study.kind]]
         path = folder / f"findings-{study.name}-routes.png"
         path.write_bytes(png(effect_heatmap(*panels), 110))
