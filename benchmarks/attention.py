@@ -3,7 +3,7 @@
     python benchmarks/attention.py                       every row of the table
     python benchmarks/attention.py mamba1 2048 mean_abs  one measurement, as JSON
 
-Sizes of mamba-130m and mamba2-130m with random weights. Each measurement is a process of its own, so its peak (ru_maxrss)
+Sizes of mamba-130m and mamba2-130m with random weights. Each measurement is a process of its own, so its peak (VmHWM)
 is that of Python, PyTorch, the model and the map together. `before` is the peak with the model in memory, before the map;
 seconds are those of the map with the forward pass that it needs, the first one of its process.
 """
@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,8 +68,12 @@ def model_of(architecture: str) -> ms.LanguageModel:
 
 
 def peak() -> float:
-    """Megabytes, of this process up to now."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Megabytes, of this program up to now. On Linux not by ru_maxrss, which begins at the size of whatever started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, as macOS counts
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def measure(architecture: str, tokens: int, reduce: str) -> dict[str, float]:
