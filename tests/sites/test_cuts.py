@@ -145,6 +145,21 @@ def test_both_equals_its_definition_at_distances_up_to_three_convolutions(name):
 
 
 @pytest.mark.parametrize("name", MAMBAS)
+def test_a_cut_of_the_scan_zeroes_entries_of_the_materialised_matrix(name):
+    model, ids = MAMBAS[name], [3, 1, 4, 1, 5, 9, 2, 6]
+    sources, targets = [0, 2, 5], [3, 5, 7]
+    plain = model.run([ids], record=[("u", LAYER), ("skip", LAYER)])
+    alpha = ms.effective_attention(model, ids, layers=LAYER, reduce=None)["attention"]
+    matrix = torch.from_numpy(alpha.values[0].copy())
+    matrix[np.ix_(targets, sources)] = 0
+    into = plain["u", LAYER][0]
+    expected = torch.einsum("tsu,su...->tu...", matrix, into) + plain["skip", LAYER][0]
+    cut = ms.Cut(sources=sources, targets=targets, layers=LAYER)
+    found = model.run([ids], cuts=[cut], record=[("scan_out", LAYER)])["scan_out", LAYER][0]
+    torch.testing.assert_close(found, expected, atol=1e-11, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", MAMBAS)
 def test_cutting_every_source_leaves_the_skip(name):
     model, ids = MAMBAS[name], [[3, 1, 4, 1, 5], [9, 2, 6]]
     cut = ms.Cut(sources=None, targets=None, layers=LAYER)
