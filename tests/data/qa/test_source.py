@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,6 +111,18 @@ def test_the_hub_is_streamed_row_by_row(repository: Path):
 def test_a_table_that_cannot_be_had_is_one_sentence(table: str, repository: Path):
     with pytest.raises(DataError, match=r"the hub's table .* could not be read"):
         contents(table.format(repository))
+
+
+def test_a_hub_that_does_not_answer_is_told_within_seconds(monkeypatch):
+    closed = "http://127.0.0.1:9"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", closed)
+    for module in ("huggingface_hub.constants", "datasets.config"):
+        monkeypatch.setattr(f"{module}.HF_HUB_OFFLINE", False)
+    began = monotonic()
+    with pytest.raises(DataError, match=r"no/such:validation could not be read .*refused.* go online"):  # fmt: skip
+        contents("hub:no/such")
+    assert monotonic() - began < 10
 
 
 @pytest.mark.parametrize("table", ["hub:", "hub::a", "hub:a:b:c:d"])

@@ -5,6 +5,7 @@ same means: a copy of a repository, for a machine without a network.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mambascope.data.qa.question_set import HubTable
 from mambascope.errors import DataError
 
 HUB = "hub"
+ANSWER_S = 5  # seconds that the hub has to answer in
 
 
 def is_hub(source: str) -> bool:
@@ -54,7 +56,19 @@ def _streamed(table: HubTable) -> Iterator[Any]:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # each of its retries is a warning; what came of them is the error that is told
+    if not Path(table.repository).is_dir():
+        _check_answers(table.repository)
     yield from load_dataset(table.repository, table.config, split=table.split, streaming=True)
+
+
+def _check_answers(repository: str) -> None:
+    """The hub library's error where the hub does not answer: `datasets` would ask six times, for half a minute, before it said so."""
+    from huggingface_hub import HfApi, constants, errors
+
+    if constants.HF_HUB_OFFLINE:
+        return  # datasets looks for the table in its cache, and asks nobody
+    with suppress(errors.HfHubHTTPError):  # an answer, which datasets gets as well and tells
+        HfApi().dataset_info(repository, timeout=ANSWER_S)
 
 
 def _guarded(rows: Iterator[Any], named: str) -> Iterator[Any]:
@@ -63,6 +77,6 @@ def _guarded(rows: Iterator[Any], named: str) -> Iterator[Any]:
         yield from rows
     except Exception as error:
         raise DataError(
-            f"the hub's table {named} could not be read ({error}); check repository, config and split, go online (and "
-            "unset HF_HUB_OFFLINE), or give a file or a folder"
+            f"the hub's table {named} could not be read ({error}); check repository, config and split, go online (with "
+            "HF_HUB_OFFLINE set only the cache is read), or give a file or a folder"
         ) from error
