@@ -1,5 +1,6 @@
 """Whether results may go to a folder is known before anything is computed, and asking leaves no trace."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import xarray as xr
 
 from mambascope.errors import OutputError
 from mambascope.results import check_folder, save
-from mambascope.results.folder import check_file
+from mambascope.results.folder import check_file, write_files
 
 
 def test_an_absent_or_empty_folder_will_do_and_is_left_as_it_was(tmp_path: Path):
@@ -58,3 +59,18 @@ def test_a_file_may_be_new_or_replace_another_but_not_a_folder(tmp_path: Path):
         check_file(tmp_path)
     with pytest.raises(OutputError, match="is a file"):
         check_file(tmp_path / "old" / "new.parquet")
+
+
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+def test_an_interruption_leaves_the_earlier_file_and_nothing_half_written(
+    at: str, tmp_path: Path, monkeypatch
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "t").write_text("earlier")
+    monkeypatch.setattr(*{"fsync": (os, at), "replace": (Path, at)}[at], interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_files(tmp_path, {"t": b"later", "u": b"another"})
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+    assert (tmp_path / "t").read_text() == "earlier"

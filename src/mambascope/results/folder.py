@@ -93,7 +93,7 @@ def _write_beside(path: Path, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         written.chmod(0o666 & ~_umask())
-    except OSError:
+    except BaseException:  # Ctrl-C among them
         written.unlink(missing_ok=True)
         raise
     return written

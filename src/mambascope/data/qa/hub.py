@@ -62,7 +62,7 @@ def _streamed(table: HubTable) -> Iterator[Any]:
 
 
 def _check_answers(repository: str) -> None:
-    """The hub library's error where the hub does not answer: `datasets` would ask six times, for half a minute, before it said so."""
+    """The hub library's error where the hub does not answer: `datasets` would ask six times first, for half a minute."""
     from huggingface_hub import HfApi, constants, errors
 
     if constants.HF_HUB_OFFLINE:
