@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,21 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_a_source_is_read_is_one_sentence_and_leaves_nothing(tmp_path: Path, capsys):
+    source = tmp_path / "nq.jsonl"
+    os.mkfifo(source)
+
+    def interrupt() -> None:
+        with source.open("w"):  # waits until the command reads it
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    out = tmp_path / "new" / "q.parquet"
+    assert run(["dataset", "build", "--source", f"nq={source}", "--out", str(out)]) == 130
+    assert capsys.readouterr() == ("", "mambascope: interrupted\n")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path, capsys, caplog, monkeypatch):
