@@ -207,7 +207,7 @@ def test_compare_puts_models_side_by_side(swept: list[Path], tmp_path: Path, cap
         (["compare", "{one}"], "at least two sweeps are needed"),
         (["compare", "{one}", "{one}"], "two of the sweeps are called"),
         (["compare", "{one}", "{each}"], "cannot be compared"),
-        (["compare", "{one}", "{tmp}"], "cannot read"),
+        (["compare", "{one}", "{tmp}"], "there is no result in"),
         (["compare", "{one}", "{two}", "--rank", "0"], "ranks begin at 1"),
         (["compare", "{one}", "{two}", "--name", "a"], "need as many names"),
         (["compare", "{one}", "{two}", "--out", "{one}"], "holds a result of 'sweep.knockout'"),

@@ -150,7 +150,7 @@ def test_show_of_one_trace_is_its_summary(given: list[str], tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["{tmp}"], "cannot read"),
+        (["{tmp}"], "there is no result in"),
         (["{swept}", "--export", "csv"], "--export and the file to export to (--to) go together"),
         (["{swept}", "--to", "file"], "go together"),
         (["{swept}", "--export", "csv", "--to", "/proc/no/file"], "cannot write to /proc/no"),

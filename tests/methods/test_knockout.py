@@ -295,7 +295,12 @@ def test_progress_counts_every_cut():
         ("mamba1", {"mode": "no_decay", "route": "conv"}, ConfigError, "has no mode 'no_decay'"),
         ("mamba1", {"mode": "mean", "mean_of": "conv_in"}, ConfigError, "no mean of 'conv_in'"),
         ("mamba1", {"mean_of": "write"}, ConfigError, "are for mode 'mean'"),
-        ("mamba1", {"mode": "mean", "reference": "x"}, PromptError, "no tokenizer"),
+        (
+            "mamba1",
+            {"mode": "mean", "reference": "x"},
+            PromptError,
+            "reference text of mode 'mean'",
+        ),
         ("gpt2", {"mode": "mask", "source": "all"}, PromptError, "nothing to attend to"),
         ("mamba1", {"features": "quick"}, ConfigError, "unknown features 'quick'"),
         ("mamba1", {"features": "32"}, ConfigError, "feature 32 is out of range"),

@@ -175,8 +175,9 @@ def test_what_cannot_come_back_equal_is_refused(change, message: str, tmp_path: 
 
 
 def test_what_is_no_result_is_not_read(tmp_path: Path):
-    with pytest.raises(OutputError, match=r"cannot read a result from .*result\.parquet"):
-        load(tmp_path)
+    for missing in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(OutputError, match=f"there is no result in {missing}; name a folder"):
+            load(missing)
     (tmp_path / "result.parquet").write_bytes(b"PAR1 cut short")
     with pytest.raises(OutputError, match="cannot read a result from"):
         load(tmp_path)

@@ -59,9 +59,9 @@ def test_the_results_of_one_trace_are_as_they_were_saved(trace_result, tmp_path:
 
 
 def test_where_there_are_no_results_is_an_error(tmp_path: Path, finished: Path):
-    with pytest.raises(OutputError, match="cannot read"):
+    with pytest.raises(OutputError, match="there is no result in"):
         ms.open_results(tmp_path)
-    with pytest.raises(OutputError, match="cannot read"):
+    with pytest.raises(OutputError, match="there is no result in"):
         ms.open_results(tmp_path / "absent")
     (tmp_path / "manifest.json").write_bytes((finished / "manifest.json").read_bytes())
     with (

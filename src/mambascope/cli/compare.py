@@ -63,7 +63,8 @@ class Compare:
         out = console()
         for flow in flows:
             attrs = flow.attrs
-            what = f"{attrs['model']}: {attrs['facts']} facts, {attrs['unit']}, {attrs['clean']:.3f} clean"
+            clean = "" if self.quantity == "change" else f", {attrs['clean']:.3f} clean"
+            what = f"{attrs['model']}: {attrs['facts']} facts, {attrs['unit']}{clean}"
             out.print(what, lowest_table(flow), "", sep="\n")
         for each in differences:
             what = f"{each.attrs['model']}: {each.attrs['unit']}, {each.attrs['title']}, where they differ most"

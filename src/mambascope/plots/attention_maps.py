@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from mambascope.plots.labels import shortened, token_label
+from mambascope.plots.labels import model_label, shortened, token_label
 from mambascope.results.schema import ATTENTION, conform
 
 SIGNED, UNSIGNED = "PuOr_r", "Purples"
-LONGEST_PROMPT, LONGEST_MODEL = 200, 48
+LONGEST_PROMPT = 200
 QUANTITIES = {
     "mean_abs": "mean |attention|",
     "contribution": "norm of the contribution",
@@ -68,7 +68,7 @@ def read_attention(result: xr.Dataset) -> AttentionMaps:
         ],
         tokens=[str(token) for token in result["source_token"].values],
         prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
-        what=f"{rollout}{quantity}{_unit(result)}, {shortened(attrs['model'], LONGEST_MODEL)}",
+        what=f"{rollout}{quantity}{_unit(result)}, {model_label(attrs['model'])}",
         quantity=quantity,
         colours=SIGNED if signed else UNSIGNED,
     )

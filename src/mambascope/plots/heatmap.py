@@ -10,14 +10,13 @@ import numpy as np
 import xarray as xr
 
 from mambascope.errors import OutputError
-from mambascope.plots.labels import shortened, token_label
+from mambascope.plots.labels import model_label, shortened, token_label
 from mambascope.results.schema import TRACE, conform
 
 COLOURS = {"restore": "Purples", "corrupt": "Purples_r"}
 VERBS = {"restore": "restoring", "corrupt": "corrupting"}
 SUBJECT_COLOUR = "#b3261e"
 LONGEST_PROMPT = 200
-LONGEST_MODEL = 48
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def read_trace(result: xr.Dataset, *, normalise: bool = False) -> Heatmap:
         low=low,
         high=high if high > low else low + 1e-6,
         prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
-        what=f"{verb} {attrs['site']}{over} in {shortened(attrs['model'], LONGEST_MODEL)}",
+        what=f"{verb} {attrs['site']}{over} in {model_label(attrs['model'])}",
         scores=f"probability of {answer}: clean {clean:.3f}, corrupted {corrupted:.3f}",
         bar=(
             f"probability of {answer} after {verb},\n0 as corrupted, 1 as clean"

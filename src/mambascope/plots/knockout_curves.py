@@ -12,8 +12,8 @@ import xarray as xr
 
 from mambascope.errors import OutputError
 from mambascope.plots.aggregate import OTHER_COLOURS, ROLE_COLOURS
-from mambascope.plots.heatmap import LONGEST_MODEL, LONGEST_PROMPT
-from mambascope.plots.labels import shortened, token_label
+from mambascope.plots.heatmap import LONGEST_PROMPT
+from mambascope.plots.labels import model_label, shortened, token_label
 from mambascope.results.schema import CONTROL, FLOW, KNOCKOUT, conform, with_sources
 from mambascope.results.wording import cut_in_words
 
@@ -107,7 +107,7 @@ def _single(result: xr.Dataset) -> Curves:
         names = [
             _marked(*pair) for pair in zip(plain["token"].values, plain["role"].values, strict=True)
         ]
-    what = cut_in_words({**attrs, "model": shortened(attrs["model"], LONGEST_MODEL)})
+    what = cut_in_words({**attrs, "model": model_label(attrs["model"])})
     return Curves(
         value=plain["score"].values,
         clean=attrs["clean_score"],
@@ -118,7 +118,7 @@ def _single(result: xr.Dataset) -> Curves:
         grid=grid,
         across="token that is not read (* subject)" if grid else "source",
         **_windows(plain),
-        model=attrs["model"],
+        model=model_label(attrs["model"]),
     )
 
 
@@ -146,7 +146,7 @@ def _flow(result: xr.Dataset) -> Curves:
         **{name: plain[name].values for name in ("low", "high", "n", "q")},
         **_windows(plain),
         level=round(1 - attrs["confidence"], 6),
-        model=attrs["model"],
+        model=model_label(attrs["model"]),
     )
 
 

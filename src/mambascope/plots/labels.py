@@ -1,13 +1,20 @@
-"""Tokens as labels that can be read: spaces and control characters made visible, nothing endless."""
+"""Tokens as labels that can be read: spaces and control characters made visible, nothing endless; and models by name."""
+
+from mambascope.results.wording import model_in_words
 
 SPACE = "\u00b7"
-LONGEST = 18
+LONGEST, LONGEST_MODEL = 18, 48
 
 
 def token_label(token: str) -> str:
     """`" France"` as `·France`, a line break as backslash n; long tokens are cut with an ellipsis."""
     shown = "".join(_visible(character) for character in token)
     return shortened(shown, LONGEST) or "''"
+
+
+def model_label(model: str) -> str:
+    """A model's name for titles and legends; of a path the last part, and of a long name its two ends."""
+    return shortened(model_in_words(model), LONGEST_MODEL)
 
 
 def shortened(text: str, longest: int) -> str:

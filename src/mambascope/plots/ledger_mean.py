@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mambascope.plots.labels import model_label
 from mambascope.plots.ledger_values import FORMS, MEASURES, TERM_COLOURS, headings, in_words
 from mambascope.results.ledger import MEAN_LEDGER
 from mambascope.results.schema import CONTROL, conform
@@ -85,5 +86,5 @@ def _titles(figure: Figure, attrs: dict[str, Any], *, beside: bool) -> None:
     note = f"layer (filled: q < {level:g}, hollow: not significant{control * beside})"
     figure.supxlabel(note, fontsize=10)
     facts = f"{attrs['facts']} facts, {100 * attrs['confidence']:g} % intervals over facts"
-    title = f"{attrs['model']}: {FORMS[attrs['form']]}\n{facts}"
+    title = f"{model_label(attrs['model'])}: {FORMS[attrs['form']]}\n{facts}"
     figure.suptitle(title, fontsize=10, parse_math=False)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from mambascope.plots.labels import shortened
+from mambascope.plots.labels import model_label, shortened
 from mambascope.results.ledger import LEDGER, terms
 from mambascope.results.schema import conform
 
 COLOURS = "PuOr"
-LONGEST_PROMPT, LONGEST_MODEL = 200, 48
+LONGEST_PROMPT = 200
 MEASURES = {"log_probability": "log-probability", "probability": "probability"}
 FORMS = {
     "single": "each route alone, and their interaction",
@@ -79,7 +79,7 @@ def read_ledger(result: xr.Dataset, form: str = "single") -> LedgerValues:
         terms=[str(name) for name in exact["term"].values],
         prompt=shortened(" ".join(attrs["prompt"].split()), LONGEST_PROMPT),
         about=(
-            f"{shortened(attrs['model'], LONGEST_MODEL)}: {FORMS[form]}; "
+            f"{model_label(attrs['model'])}: {FORMS[form]}; "
             f"{measure} of {answer} with nothing changed: {attrs['clean_score']:.3f}"
         ),
         bar=f"fall of the {measure} of {answer}" + (" (nats)" if attrs["unit"] == "nats" else ""),

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from mambascope.errors import OutputError
-from mambascope.plots.labels import shortened, token_label
+from mambascope.plots.labels import model_label, shortened, token_label
 from mambascope.results.schema import RETENTION, conform
 
-LONGEST_PROMPT, LONGEST_MODEL = 200, 48
+LONGEST_PROMPT = 200
 LOWEST = 1e-6  # of the state's norm: below it a curve is at the floor of the figure
 BINS_PER_DECADE = 8
 
@@ -61,7 +61,7 @@ def read_retention(result: xr.Dataset) -> Retention:
         half_life=result["half_life"].values,
         floor=max(LOWEST, lowest / 2),
         prompt=shortened(" ".join(result.attrs["prompt"].split()), LONGEST_PROMPT),
-        model=shortened(result.attrs["model"], LONGEST_MODEL),
+        model=model_label(result.attrs["model"]),
     )
 
 
@@ -83,7 +83,7 @@ def read_spectrum(result: xr.Dataset) -> Spectrum:
         tokens=int(result.attrs["tokens"]),
         unit="entries of the state" if "state" in result.dims else "heads",
         prompt=shortened(" ".join(result.attrs["prompt"].split()), LONGEST_PROMPT),
-        model=shortened(result.attrs["model"], LONGEST_MODEL),
+        model=model_label(result.attrs["model"]),
     )
 
 

@@ -44,6 +44,10 @@ def load(path: str | Path) -> xr.Dataset:
     file = path / TABLE if path.is_dir() else path
     try:
         table = pq.read_table(file)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"there is no result in {path}; name a folder that was given to --out"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         raise OutputError(f"cannot read a result from {file}: {error}") from error
     described = (table.schema.metadata or {}).get(METADATA_KEY)

@@ -16,6 +16,7 @@ from mambascope.methods.tracing.aggregate.mean import (
 )
 from mambascope.results.schema import ROLES
 from mambascope.results.statistics import StatisticsOptions, statistics_config, summarise
+from mambascope.results.wording import model_in_words
 
 
 def random_control(
@@ -45,7 +46,7 @@ def random_control(
         "statistic": "random_control",
         "quantity": "effect at the role minus control",
         "title": f"{VERBS[results.attrs['direction']]} at the role minus at a random other position, "
-        f"in {results.attrs['model']}",
+        f"in {model_in_words(results.attrs['model'])}",
         **provenance(results),
     }
     found = aggregated(difference, config, attrs, normalise=normalise)

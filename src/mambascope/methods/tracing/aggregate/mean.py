@@ -19,6 +19,7 @@ from mambascope.results.statistics import (
     statistics_config,
     summarise,
 )
+from mambascope.results.wording import model_in_words
 
 VERBS = {"restore": "restoring", "corrupt": "corrupting"}
 UNITS = {False: "probability of the answer", True: "share of clean minus corrupted score"}
@@ -47,7 +48,7 @@ def mean_effect(
     attrs = {
         "statistic": "mean_effect",
         "quantity": "effect",
-        "title": f"{VERBS[results.attrs['direction']]} in {results.attrs['model']}",
+        "title": f"{VERBS[results.attrs['direction']]} in {model_in_words(results.attrs['model'])}",
         **provenance(results),
     }
     found = aggregated(effects, config, attrs, normalise=normalise)

@@ -27,6 +27,7 @@ from mambascope.results.statistics import (
     statistics_config,
     summarise,
 )
+from mambascope.results.wording import model_in_words
 
 
 def route_share(
@@ -61,7 +62,7 @@ def route_share(
     described = {
         "statistic": "route_share",
         "quantity": "effect lost",
-        "title": f"effect of {VERBS[whole.attrs['direction']]} that is lost in {whole.attrs['model']}",
+        "title": f"effect of {VERBS[whole.attrs['direction']]} that is lost in {model_in_words(whole.attrs['model'])}",
         **provenance(whole),
     }
     found = aggregated(lost.assign_attrs(attrs), config, described, normalise=normalise)
