@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -22,8 +22,12 @@ from transformers import (
 )
 
 import mambascope as ms
+from mambascope.models.kernels.onednn import ONEDNN
+from mambascope.models.kernels.packed import Packing
+from mambascope.models.kernels.split_product import SPLIT
 
 LAYERS, WIDTH, VOCAB = 24, 768, 50_280  # mamba-130m and mamba2-130m
+PACKINGS = (ONEDNN, SPLIT)
 
 
 @dataclass(frozen=True)
@@ -84,18 +88,16 @@ def reference(architecture: str, layers: int, width: int, vocab: int) -> nn.Modu
 
 
 def products_of(model: ms.LanguageModel, tokens: int) -> list[Callable[[], Any]]:
-    """All matrix products of one forward pass and nothing else: through PyTorch, and through oneDNN with packed weights."""
+    """All matrix products of one forward pass and nothing else, on every backend of this machine."""
     weights = [m.weight.detach() for m in model.blocks.modules() if isinstance(m, nn.Linear)]
     inputs = {w.shape[1]: torch.randn(tokens, w.shape[1]) for w in weights}
-    operators = torch.ops.mkldnn
-    packed = [(operators._reorder_linear_weight(w, 64), inputs[w.shape[1]]) for w in weights]
+    return [lambda: [F.linear(inputs[w.shape[1]], w) for w in weights]] + [
+        _with_copies(packing, weights, inputs) for packing in PACKINGS if packing.available()
+    ]
 
-    def plain() -> None:
-        for weight in weights:
-            F.linear(inputs[weight.shape[1]], weight)
 
-    def onednn() -> None:
-        for weight, x in packed:
-            operators._linear_pointwise(x, weight, None, "none", [], "")
-
-    return [plain, onednn]
+def _with_copies(
+    packing: Packing, weights: list[Tensor], inputs: dict[int, Tensor]
+) -> Callable[[], Any]:
+    copies = [(packing.pack(w)[0], inputs[w.shape[1]]) for w in weights]
+    return lambda: [packing.multiply(x, copy, None) for copy, x in copies]

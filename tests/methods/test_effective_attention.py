@@ -19,7 +19,7 @@ from mambascope.methods.attention.readings import read_layers
 from mambascope.methods.attention.scans import KINDS
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
 from mambascope.models.kernels import release_packed_weights
-from mambascope.models.kernels.linear import packed_bytes
+from mambascope.models.kernels.packed import packed_bytes
 from mambascope.models.language_model import LanguageModel
 
 SIZES = {"n_layers": 3, "d_model": 10, "vocab_size": 23}

@@ -133,13 +133,15 @@ def test_arithmetic_is_steady_inside_and_as_before_afterwards(monkeypatch):
 
     import torch
 
+    from mambascope.models.kernels.matrix_unit import has_matrix_unit
+
     monkeypatch.setenv("MAMBASCOPE_LINEAR", "mkl")
     assert linear_choice() == "mkl"
     monkeypatch.delenv("MAMBASCOPE_LINEAR")
     before = torch.get_num_threads()
     with steady(linear_choice()):
         assert torch.get_num_threads() == 1
-        assert os.environ["MAMBASCOPE_LINEAR"] == "onednn"
+        assert os.environ["MAMBASCOPE_LINEAR"] == ("amx" if has_matrix_unit() else "onednn")
     assert torch.get_num_threads() == before
     assert "MAMBASCOPE_LINEAR" not in os.environ
 

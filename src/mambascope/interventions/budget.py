@@ -13,7 +13,7 @@ from mambascope.models.language_model import LanguageModel
 
 SHARE_OF_FREE = 4
 MOST_TOKENS_AT_ONCE = 2048  # beyond this intermediates leave the cache and take fresh pages
-ROWS_AT_ONCE, LOGITS_IN_CACHE = 128, 12 * 2**20  # of few rows the unembedding is slow to read
+ROWS_AT_ONCE, LOGITS_IN_CACHE = 224, 12 * 2**20  # of few rows the unembedding is slow to read
 CARRIED = ("state", "conv_carry")
 PER_STATE = ("state", "write")
 

@@ -12,8 +12,10 @@ LINEAR = "MAMBASCOPE_LINEAR"
 
 
 def linear_choice() -> str:
-    """Whose matrix products a sweep uses: oneDNN's, unless the environment says otherwise."""
-    return os.environ.get(LINEAR) or "onednn"
+    """Whose matrix products a sweep uses: the fastest with packed weights, unless the environment says otherwise."""
+    from mambascope.models.kernels import fastest_packing
+
+    return os.environ.get(LINEAR) or fastest_packing()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mambascope.models.kernels import few_rows_numba, linear, release_packed_weights
-from mambascope.models.kernels.linear import packed_bytes
+from mambascope.models.kernels.packed import packed_bytes
 
 
 @pytest.mark.parametrize("rows", [1, 3, 16])

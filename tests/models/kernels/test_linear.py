@@ -9,9 +9,10 @@ from torch import nn
 
 from mambascope.errors import ConfigError
 from mambascope.models.kernels import linear, release_packed_weights, without_new_copies
-from mambascope.models.kernels.linear import _operators_exist, packed_bytes
+from mambascope.models.kernels.onednn import ONEDNN
+from mambascope.models.kernels.packed import packed_bytes
 
-needs_onednn = pytest.mark.skipif(not _operators_exist(), reason="this PyTorch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not ONEDNN.available(), reason="this PyTorch has no oneDNN")
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def packed(monkeypatch):
     release_packed_weights()
 
 
-@pytest.mark.parametrize("backend", ["", "mkl", "onednn", "numba"])
+@pytest.mark.parametrize("backend", ["", "mkl", "onednn", "amx", "numba"])
 @pytest.mark.parametrize("rows", [0, 1, 10, 200])
 def test_every_backend_computes_the_product(backend, rows, monkeypatch):
     monkeypatch.setenv("MAMBASCOPE_LINEAR", backend)
@@ -36,7 +37,7 @@ def test_every_backend_computes_the_product(backend, rows, monkeypatch):
 
 def test_an_unknown_backend_is_an_error(monkeypatch):
     monkeypatch.setenv("MAMBASCOPE_LINEAR", "blas")
-    with pytest.raises(ConfigError, match="mkl, onednn or numba"):
+    with pytest.raises(ConfigError, match="mkl, onednn, amx or numba"):
         linear(torch.randn(2, 3), torch.randn(4, 3))
 
 

@@ -10,13 +10,15 @@ from mambascope.models.kernels.dispatch import (
     softplus_bias,
     ssd_scan,
 )
-from mambascope.models.kernels.linear import linear, release_packed_weights, without_new_copies
+from mambascope.models.kernels.linear import fastest_packing, linear
+from mambascope.models.kernels.packed import release_packed_weights, without_new_copies
 
 __all__ = [
     "ScanOutput",
     "can_step",
     "causal_conv",
     "conv_carry",
+    "fastest_packing",
     "gate",
     "linear",
     "release_packed_weights",
