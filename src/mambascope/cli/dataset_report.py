@@ -2,26 +2,21 @@
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.table import Table
 
 from mambascope.cli.printing import console
 from mambascope.data.qa.build import Built
-from mambascope.data.qa.classify import context_size
-from mambascope.data.qa.sentences import count_tokens
-from mambascope.data.question import CATEGORIES, Category, Question
+from mambascope.data.qa.counts import LENGTHS, counted, grouped, median_lengths
+from mambascope.data.qa.select import ORDER
+from mambascope.data.question import Question
 
 NONE = "none"  # how a question without a category is counted
 BROKEN = 5  # messages of broken records that are shown; all are counted
 LONG = 160  # characters of a text in a sample
-LENGTHS = ("facts", "context tokens", "question tokens", "answer tokens", "answers")
-Group = tuple[str, Category | None]
-ORDER: tuple[Category | None, ...] = (*CATEGORIES, None)
 
 
 def print_broken(messages: Sequence[str]) -> None:
@@ -44,14 +39,14 @@ def print_sources(built: Built) -> None:
 
 def print_counts(questions: Sequence[Question]) -> None:
     """A row for each category that occurs, a column for each data set."""
-    counts = Counter(_group(question) for question in questions)
-    datasets = sorted({dataset for dataset, _ in counts})
+    counts = counted(questions)
+    datasets = list(dict.fromkeys(dataset for dataset, _ in counts))
     table = _table(("category",), (*datasets, "all"))
     for category in ORDER:
-        row = [counts[dataset, category] for dataset in datasets]
+        row = [counts.get((dataset, category), 0) for dataset in datasets]
         if any(row):
             table.add_row(category or NONE, *(str(n or "") for n in row), str(sum(row)))
-    sums = [sum(counts[dataset, category] for category in ORDER) for dataset in datasets]
+    sums = [sum(n for (of, _), n in counts.items() if of == dataset) for dataset in datasets]
     table.add_row("all", *map(str, sums), str(sum(sums)))
     _print(table)
 
@@ -59,8 +54,8 @@ def print_counts(questions: Sequence[Question]) -> None:
 def print_lengths(questions: Sequence[Question]) -> None:
     """Medians over the questions of each data set and category."""
     table = _table(("data set", "category"), LENGTHS)
-    for (dataset, category), found in _grouped(questions).items():
-        cells = (f"{value:g}" for value in lengths(found).values())
+    for (dataset, category), found in grouped(questions).items():
+        cells = (f"{value:g}" for value in median_lengths(found).values())
         table.add_row(dataset, category or NONE, *cells)
     print("\nmedians of")
     _print(table)
@@ -68,7 +63,7 @@ def print_lengths(questions: Sequence[Question]) -> None:
 
 def print_samples(questions: Sequence[Question], count: int) -> None:
     """The first questions of each data set and category, with answers and reason."""
-    for (dataset, category), found in _grouped(questions).items():
+    for (dataset, category), found in grouped(questions).items():
         for question in found[:count]:
             print(f"\n{dataset} {category or NONE}: {question.id}")
             for name, said in _sample(question).items():
@@ -92,48 +87,19 @@ def shown_as_json(questions: Sequence[Question], count: int, broken: int) -> str
             "dataset": dataset,
             "category": category,
             "questions": len(found),
-            "medians": lengths(found),
+            "medians": median_lengths(found),
             "samples": [{"id": q.id, **_sample(q)} for q in found[:count]],
         }
-        for (dataset, category), found in _grouped(questions).items()
+        for (dataset, category), found in grouped(questions).items()
     ]
     told = {"questions": len(questions), "broken": broken, "counts": _counts(questions)}
     return json.dumps({**told, "groups": groups}, ensure_ascii=False)
 
 
-def lengths(questions: Iterable[Question]) -> dict[str, float]:
-    """Medians: facts and tokens of the context, tokens of the question and of the first answer, accepted answers."""
-    rows = [
-        (
-            *context_size(question),
-            count_tokens(question.question),
-            count_tokens(question.answers[0]) if question.answers else 0,
-            len(question.answers),
-        )
-        for question in questions
-    ]
-    return {
-        name: float(median(values))
-        for name, values in zip(LENGTHS, zip(*rows, strict=True), strict=True)
-    }
-
-
-def _group(question: Question) -> Group:
-    return question.dataset, question.category
-
-
-def _grouped(questions: Iterable[Question]) -> dict[Group, list[Question]]:
-    """By data set, and there by category in their own order; the questions as they stand."""
-    found: dict[Group, list[Question]] = {}
-    for question in questions:
-        found.setdefault(_group(question), []).append(question)
-    return dict(sorted(found.items(), key=lambda item: (item[0][0], ORDER.index(item[0][1]))))
-
-
 def _counts(questions: Sequence[Question]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
-    for (dataset, category), found in _grouped(questions).items():
-        counts.setdefault(dataset, {})[category or NONE] = len(found)
+    for (dataset, category), count in counted(questions).items():
+        counts.setdefault(dataset, {})[category or NONE] = count
     return counts
 
 
