@@ -245,9 +245,12 @@ class _Wave:
             self._place_edits(tap, layer, here, active.variants[pairs])
             shadows.place(tap.layer(layer), kept, segments, pairs, self.lengths)
             own = torch.from_numpy(ranges(offsets[pairs], sizes[pairs])).to(active.resid.device)
+            # Behind the last layer only the last tokens are read.
+            ends = tap.layer(layer).idle and layer == self.model.config.n_layers - 1
+            segments = replace(segments, ends_only=ends)
             left, _ = block(active.resid[own], segments, carry, tap.layer(layer))
             self.recorder.take(layer, tap, segments, active.variants[pairs])
-            active.resid[own] = left
+            active.resid[segments.needed(own)] = left
 
     def _place_base_edits(self, tap: Tap, *places: int | str) -> None:
         """The base run's own edits of a layer, or of sites outside the layers, on the suffixes too."""

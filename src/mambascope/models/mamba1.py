@@ -78,7 +78,7 @@ class Mamba1Mixer(nn.Module):
         segments: Segments,
         carry: MambaCarry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], MambaCarry | None]:
+    ) -> tuple[Float[Tensor, "some D"], MambaCarry | None]:
         """The mixer's output before `mixer_out`, and the carry after each kept token."""
         memory = memory_to_step(x, segments, carry, tap)
         if memory is not None:
@@ -97,6 +97,7 @@ class Mamba1Mixer(nn.Module):
         )
         entering = ConvInput(conv_in, carry and carry.conv, self.config.d_conv, self._reread)
         y, state = run_scan_with_cuts(scan, entering, carry and carry.state, segments, tap)
+        y, z = segments.needed(y), segments.needed(z)
         gated = tap("gated", gate(tap("scan_out", y), z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
@@ -202,12 +203,13 @@ class Mamba1Block(nn.Module):
         segments: Segments,
         carry: Carry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], Carry | None]:
+    ) -> tuple[Float[Tensor, "some D"], Carry | None]:
         """See models/protocol.py."""
         assert carry is None or isinstance(carry, MambaCarry)
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
+        resid = segments.needed(resid)
         return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry
 
 

@@ -107,7 +107,7 @@ class Mamba2Mixer(nn.Module):
         segments: Segments,
         carry: MambaCarry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], MambaCarry | None]:
+    ) -> tuple[Float[Tensor, "some D"], MambaCarry | None]:
         """The mixer's output before `mixer_out`, and the carry after each kept token."""
         memory = memory_to_step(x, segments, carry, tap)
         if memory is not None:
@@ -126,6 +126,7 @@ class Mamba2Mixer(nn.Module):
         scan = HeadRecurrence(u, dt, A, B, C, self.D)
         entering = ConvInput(conv_in, carry and carry.conv, c.d_conv, self._reread)
         y, state = run_scan_with_cuts(scan, entering, carry and carry.state, segments, tap)
+        y, z = segments.needed(y), segments.needed(z)
         y = tap("scan_out", y).flatten(1)
         gated = tap("gated", self._gated(y, z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
@@ -232,10 +233,11 @@ class Mamba2Block(nn.Module):
         segments: Segments,
         carry: Carry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], Carry | None]:
+    ) -> tuple[Float[Tensor, "some D"], Carry | None]:
         """See models/protocol.py."""
         assert carry is None or isinstance(carry, MambaCarry)
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
+        resid = segments.needed(resid)
         return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry

@@ -67,6 +67,9 @@ class Block(Protocol):
         segments: Segments,
         carry: Carry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], Carry | None]:
-        """The residual after this layer, and the carry after each token of `segments.keep` (None if there is none)."""
+    ) -> tuple[Float[Tensor, "some D"], Carry | None]:
+        """The residual after this layer, and the carry after each token of `segments.keep` (None if there is none).
+
+        One row per segment if `segments.ends_only`, which is asked with an idle tap alone; the carry is then whole, too.
+        """
         ...

@@ -88,7 +88,7 @@ class Attention(nn.Module):
         segments: Segments,
         carry: KeyValueCarry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], KeyValueCarry | None]:
+    ) -> tuple[Float[Tensor, "some D"], KeyValueCarry | None]:
         """The attention's output before `attn_out`, and the carry after each kept token."""
         q = tap("q", self._heads(x, self.q_proj))
         k = tap("k", self._heads(x, self.k_proj))
@@ -102,7 +102,7 @@ class Attention(nn.Module):
             heads = weigh_values(pattern, memory, segments)
         else:
             heads = attend(q, memory, segments)
-        heads = tap("heads", heads).flatten(1)
+        heads = tap("heads", segments.needed(heads)).flatten(1)
         return _project(heads, self.out_proj), kept_slots(memory, segments)
 
     def _heads(
@@ -149,13 +149,14 @@ class TransformerBlock(nn.Module):
         segments: Segments,
         carry: Carry | None,
         tap: LayerTap,
-    ) -> tuple[Float[Tensor, "tokens D"], Carry | None]:
+    ) -> tuple[Float[Tensor, "some D"], Carry | None]:
         """See models/protocol.py."""
         assert carry is None or isinstance(carry, KeyValueCarry)
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.attention(normed, segments, carry, tap)
         out = tap("mixer_out", tap("attn_out", out))
+        resid = segments.needed(resid)
         mid = tap("resid_mid", resid + out)
         normed = tap("mlp_norm", self.mlp_norm(resid if self.parallel else mid))
         out = tap("mlp_out", self.mlp(normed, tap))

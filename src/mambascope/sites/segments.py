@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 Index = Int64[np.ndarray, "_"]
@@ -26,6 +26,7 @@ class Segments:
     lengths: its number of tokens, at least 1
     slots:   the entry of the carry that it starts from; -1 starts from nothing
     keep:    packed indices of the tokens after which the carry is returned, ascending
+    ends_only: whether nothing is asked of a layer but what the last token of each segment leaves with
     """
 
     rows: Index
@@ -33,6 +34,7 @@ class Segments:
     lengths: Index
     slots: Index
     keep: Index
+    ends_only: bool = False
 
     @classmethod
     def of(
@@ -90,6 +92,10 @@ class Segments:
     def last(self) -> Index:
         """Packed index of each segment's last token."""
         return self.offsets[1:] - 1
+
+    def needed(self, x: Shaped[Tensor, "tokens ..."]) -> Shaped[Tensor, "some ..."]:
+        """The rows of x whose way on through a layer matters: all, or those of the last tokens if `ends_only`."""
+        return x[torch.from_numpy(self.last).to(x.device)] if self.ends_only else x
 
     @cached_property
     def rectangular(self) -> bool:
