@@ -63,7 +63,7 @@ def worlds(draw):
     prompts = draw(
         st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=7), min_size=1, max_size=4)
     )
-    sites = sorted(name for name in model.sites if name != "pattern")
+    sites = sorted(model.sites)
     base = [draw(edits(model, prompts, sites)) for _ in range(draw(st.integers(0, 2)))]
     variants = [
         Variant(tuple(draw(edits(model, prompts, sites)) for _ in range(draw(st.integers(0, 3)))))
@@ -145,7 +145,8 @@ def edits(draw, model, prompts, sites):
     random = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     op = draw(st.sampled_from(["replace", "add", "scale", "zero", "apply"]))
     units = slice(0, 2) if draw(st.booleans()) else None
-    shape = [len(rows), count, *site.shape]
+    keys = max(map(len, prompts))
+    shape = [len(rows), count, *(keys if size is None else size for size in site.shape)]
     if units is not None:
         shape[2] = min(2, shape[2])
     value = {
@@ -198,6 +199,33 @@ def test_a_replay_of_cuts_equals_full_forward_passes(world, memory):
         for name, metric in METRICS.items():
             expected = metric(logits, rows).numpy()
             assert found.scores[name][number] == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("name", ["llama", "neox"])
+def test_a_written_out_pattern_reaches_rows_that_are_shorter_than_the_longest(name, memory):
+    model, prompts = MODELS[name], [[1, 2, 3, 4, 5, 6], [7, 8, 9], [3]]
+    value = torch.rand(1, 1, model.sites["pattern"].shape[0], 6, dtype=torch.float64)
+    one_key = {"units": (slice(0, 2), 4), "value": 0.5}  # which the shorter rows do not have
+    variants = [
+        Variant((ms.Edit(site="pattern", layers=1, rows=[row], positions=-1, **options),))
+        for row in range(3)
+        for options in ({"value": value}, {"op": "add", "value": value}, one_key)
+    ]
+    found = replay(model, BaseRun(prompts), variants, METRICS, memory=memory)
+    rows = torch.arange(3)
+    for number, variant in enumerate(variants):
+        expected = METRICS["p"](alone(model, BaseRun(prompts), variant).logits, rows).numpy()
+        assert found.scores["p"][number] == pytest.approx(expected, abs=1e-9, rel=1e-9)
+    changed = found.scores["p"] != found.base["p"]
+    assert changed.any(axis=0)[:2].all()
+
+
+def test_a_pattern_with_another_number_of_keys_is_refused():
+    model = MODELS["llama"]
+    edit = ms.Edit(site="pattern", layers=0, value=torch.rand(1, 1, 4, 2))
+    with pytest.raises(SiteError, match=r"\(rows, positions, H, keys\) = \(2, 3, 4, 3\)"):
+        model.run([[1, 2, 3], [4, 5]], edits=[edit])
 
 
 def test_a_cut_of_the_last_token_recomputes_one_token_per_layer(monkeypatch):

@@ -27,12 +27,16 @@ RecordRequest = str | tuple[str, int | Sequence[int] | None]
 
 @dataclass(frozen=True, eq=False)
 class PlacedEdit:
-    """An edit on its packed tokens, ascending; `row` and `nth` say which entry of the value each one gets."""
+    """An edit on its packed tokens, ascending; `row` and `nth` say which entry of the value each one gets.
+
+    keys: of a pattern, the size of its last axis where all prompts run side by side, for which the edit was written; else None
+    """
 
     edit: Edit
     tokens: np.ndarray
     row: np.ndarray
     nth: np.ndarray
+    keys: int | None = None
 
     def values(self, chosen: np.ndarray, old: Tensor, axes: int) -> Tensor | float:
         """The value for the chosen entries of `tokens`, ready to combine with `old` (tokens, *axes)."""
@@ -53,12 +57,22 @@ class PlacedEdit:
     def _looked_up(self, value: Taken, chosen: np.ndarray, old: Tensor) -> Tensor:
         index = torch.from_numpy(value.index[self.row[chosen], self.nth[chosen]])
         taken = value.source[index.to(value.source.device)].to(old.device, old.dtype)
-        # A pattern has as many keys as the longest prompt that ran beside it; those behind a prompt's own end are 0.
+        # Of a pattern that was recorded in another run, which had a longest prompt of its own.
         missing = old.shape[-1] - taken.shape[-1]
         return F.pad(taken, (0, missing)) if missing else taken
 
     def changed(self, old: Tensor, chosen: np.ndarray) -> Tensor:
-        """`old` (chosen tokens, *axes) after this edit."""
+        """`old` (chosen tokens, *axes) after this edit.
+
+        A pattern has as many keys as the longest prompt that runs beside it; those behind a prompt's own end are 0. So fewer
+        keys are filled up to the edit's own number, and what is behind the end is dropped again.
+        """
+        missing = 0 if self.keys is None else self.keys - old.shape[-1]
+        if missing > 0:
+            return self._new(F.pad(old, (0, missing)), chosen)[..., : old.shape[-1]]
+        return self._new(old, chosen)
+
+    def _new(self, old: Tensor, chosen: np.ndarray) -> Tensor:
         units = self.edit.unit_index(old.shape[1:])
         if units is None:
             return self._combine(old, chosen, old.ndim - 1)
@@ -253,7 +267,8 @@ def _place(
 ) -> PlacedEdit | None:
     """The edit on its tokens in these segments; None if there are none."""
     rows, counts, positions = edit.places(lengths)
-    _check_value(edit, site, len(rows), int(counts.max(initial=0)))
+    longest = int(lengths.max())
+    _check_value(edit, site, len(rows), int(counts.max(initial=0)), longest)
     entry_of = np.full(len(lengths), -1, dtype=np.int64)
     entry_of[rows] = np.arange(len(rows))
     entry = entry_of[segments.rows[among]]
@@ -269,16 +284,17 @@ def _place(
         return None
     tokens = segments.offsets[segment] + within
     ascending = np.argsort(tokens[here], kind="stable")
-    return PlacedEdit(edit, *(x[here][ascending] for x in (tokens, row, nth)))
+    tokens, row, nth = (x[here][ascending] for x in (tokens, row, nth))
+    return PlacedEdit(edit, tokens, row, nth, longest if None in site.shape else None)
 
 
-def _check_value(edit: Edit, site: Site, rows: int, positions: int) -> None:
-    """SiteError unless the value broadcasts against (rows, positions, *axes of the site)."""
+def _check_value(edit: Edit, site: Site, rows: int, positions: int, keys: int) -> None:
+    """SiteError unless the value broadcasts against (rows, positions, *axes of the site); a pattern's last axis has `keys`."""
     if not isinstance(edit.value, Tensor | Taken):
         return
-    if None in site.shape:
-        return
-    shape = [int(size or 0) for size in site.shape]
+    if isinstance(edit.value, Taken) and None in site.shape:
+        return  # another run may have had other keys
+    shape = [keys if size is None else size for size in site.shape]
     index = edit.unit_index(shape)
     chosen = shape if index is None else list(torch.broadcast_shapes(*(i.shape for i in index)))
     full = [rows, positions, *chosen]
