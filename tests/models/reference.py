@@ -14,8 +14,11 @@ class TrueDouble(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func is torch.Tensor.float:
             return args[0].double()
-        swap = lambda x: torch.float64 if x is torch.float32 else x  # noqa: E731
-        return func(*(swap(a) for a in args), **{k: swap(v) for k, v in kwargs.items()})
+        return func(*map(_in_double, args), **{k: _in_double(v) for k, v in kwargs.items()})
+
+
+def _in_double(argument: Any) -> Any:
+    return torch.float64 if argument is torch.float32 else argument
 
 
 @contextmanager

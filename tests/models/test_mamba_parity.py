@@ -112,12 +112,21 @@ def test_generation_of_unequal_prompts_equals_a_rerun_from_scratch(reference):
             assert model.run([grown]).logits[0, -1].argmax().item() in model.config.eos_ids
 
 
+def recorded(run, layer):
+    """The values of a layer's sites, by name."""
+
+    def site(name):
+        return run[name, layer][0].double().numpy()
+
+    return site
+
+
 def test_the_sites_of_mamba1_obey_a_float64_recurrence():
     torch.manual_seed(0)
     model = ms.load(shake(REFERENCES["mamba1"]()))
     run = model.run(random_ids(20), record=list(model.sites))
     for layer, block in enumerate(model.blocks):
-        site = lambda name, layer=layer: run[name, layer][0].double().numpy()  # noqa: E731
+        site = recorded(run, layer)
         mixer = block.mixer
         padded = np.concatenate([np.zeros((3, site("conv_in").shape[1])), site("conv_in")])
         weight = mixer.conv_weight.double().numpy()
@@ -173,7 +182,7 @@ def test_the_sites_of_mamba2_obey_a_float64_recurrence(gated_norm, norm_scope):
     run = model.requires_grad_(False).run(random_ids(20), record=list(model.sites))
     inner, groups = c.d_inner, c.n_groups * c.d_state
     for layer, block in enumerate(model.blocks):
-        site = lambda name, layer=layer: run[name, layer][0].double().numpy()  # noqa: E731
+        site = recorded(run, layer)
         weight = {name: p.double().numpy() for name, p in block.mixer.named_parameters()}
         projected = site("norm") @ weight["in_proj.weight"].T
         assert np.allclose(site("gate"), projected[:, :inner], atol=1e-5)

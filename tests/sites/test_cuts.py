@@ -50,9 +50,11 @@ QUICK = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCh
 def means(model, route, mode):
     """What a cut of this kind needs, and the mode's own name."""
     random = torch.Generator().manual_seed(3)
-    draw = lambda site: {  # noqa: E731
-        LAYER: torch.randn(model.sites[site].shape, generator=random, dtype=torch.float64)
-    }
+
+    def draw(site):
+        shape = model.sites[site].shape
+        return {LAYER: torch.randn(shape, generator=random, dtype=torch.float64)}
+
     given = {}
     if mode in ("mean", "mean of conv_in") and route != "scan":
         given["conv_mean"] = draw("conv_in")
@@ -66,8 +68,7 @@ def definition(model, conv_in, sources, target, route, mode, conv_mean=None, wri
     mixer = model.blocks[LAYER].mixer
     config, taps = mixer.config, mixer.conv_weight.shape[1]
     whole_write = mode != "mean" or write_mean is not None
-    h = torch.zeros(model.sites["state"].shape, dtype=torch.float64)
-    read = None
+    read = h = torch.zeros(model.sites["state"].shape, dtype=torch.float64)
     for now in range(target + 1):
         total = mixer.conv_bias.clone()
         for back in range(min(now, taps - 1) + 1):
@@ -85,26 +86,24 @@ def definition(model, conv_in, sources, target, route, mode, conv_mean=None, wri
                     v / (v.square().mean() + config.bcdt_norm_eps).sqrt() for v in (low, B, C)
                 )
             dt = F.softplus(mixer.dt_proj.weight @ low + mixer.dt_proj.bias)
-            A = -mixer.A_log.exp()
-            write = (dt * inner)[:, None] * B
+            u, D, A = inner, mixer.D, -mixer.A_log.exp()
+            write = (dt * u)[:, None] * B
             decay = (dt[:, None] * A).exp()
-            read = lambda h, C=C, u=inner: h @ C + mixer.D * u  # noqa: E731
         else:
             groups, heads = config.n_groups, config.n_heads
             u, B, C = inner.split([config.d_inner, groups * state, groups * state])
-            u = u.view(heads, -1)
-            B, C = (v.view(groups, state).repeat_interleave(heads // groups, dim=0) for v in (B, C))
+            u, D = u.view(heads, -1), mixer.D[:, None]
+            B, C = (v.view(groups, 1, state).repeat_interleave(heads // groups, 0) for v in (B, C))
             dt = model.recorded_dt[now]
-            write = (dt[:, None] * u)[:, :, None] * B[:, None, :]
+            write = (dt[:, None] * u)[:, :, None] * B
             decay = (dt * -mixer.A_log.exp()).exp()[:, None, None]
-            read = lambda h, C=C, u=u: (h * C[:, None]).sum(-1) + mixer.D[:, None] * u  # noqa: E731
         if silent and whole_write:
             write = torch.zeros_like(write) if write_mean is None else write_mean[LAYER]
             if mode == "no_decay":
                 decay = torch.ones_like(decay)
         h = decay * h + write
-    assert read is not None
-    return read(h)
+        read = (h * C).sum(-1) + D * u
+    return read
 
 
 @pytest.mark.parametrize("name", MAMBAS)

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 def inputs(segments, E, K, *, bias=True, slots=2):
     random = torch.Generator().manual_seed(0)
-    normal = lambda *shape: torch.randn(shape, generator=random)  # noqa: E731
+
+    def normal(*shape):
+        return torch.randn(shape, generator=random)
+
     carry = normal(slots, K - 1, E) if slots else None
     return [normal(segments.tokens, E), normal(E, K), normal(E) if bias else None, carry]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mambascope.models.kernels import definition, selective_scan
 from mambascope.sites.segments import Segments
 from tests.models.kernels import recurrences as expected
-from tests.models.kernels.recurrences import distance, halves, leaves, segments_
+from tests.models.kernels.recurrences import distance, halves, leaves, segments_, weighed
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Do not use the `random` module"
@@ -19,7 +19,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 def inputs(segments, E, N, *, seed=0, largest_dt=2.0, skip=True, slots=2):
     random = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(shape, generator=random)  # noqa: E731
+
+    def normal(*shape):
+        return torch.randn(shape, generator=random)
+
     dt = largest_dt * torch.rand(segments.tokens, E, generator=random) ** 4
     u, B, C = normal(segments.tokens, E), normal(segments.tokens, N), normal(segments.tokens, N)
     state = normal(slots, E, N) if slots else None
@@ -95,15 +98,6 @@ def test_gradients_are_those_of_autograd_through_the_definition(segments, sizes,
         gradients.append(torch.autograd.grad(weighed(result), [x for x in given_ if x is not None]))
     for got, true in zip(*gradients, strict=True):
         assert distance(got, true) < 5e-6
-
-
-def weighed(result):
-    """A number that depends on every output, with a weight of its own for each entry."""
-    total = 0.0
-    for number, x in enumerate(x for x in result if x is not None):
-        random = torch.Generator().manual_seed(number)
-        total = total + (x * torch.randn(x.shape, generator=random).to(x.dtype)).sum()
-    return total
 
 
 def test_gradcheck_of_the_definition():

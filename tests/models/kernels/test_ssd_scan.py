@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from mambascope.models.kernels import definition, ssd_scan
 from mambascope.sites.segments import Segments
 from tests.models.kernels import recurrences as expected
-from tests.models.kernels.recurrences import distance, halves, leaves, segments_
-from tests.models.kernels.test_selective_scan import weighed
+from tests.models.kernels.recurrences import distance, halves, leaves, segments_, weighed
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Do not use the `random` module"
@@ -20,7 +19,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 def inputs(segments, H, P, G, N, *, seed=0, largest_dt=2.0, skip=True, slots=2):
     random = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(shape, generator=random)  # noqa: E731
+
+    def normal(*shape):
+        return torch.randn(shape, generator=random)
+
     dt = largest_dt * torch.rand(segments.tokens, H, generator=random) ** 4
     u = normal(segments.tokens, H, P)
     B, C = normal(segments.tokens, G, N), normal(segments.tokens, G, N)
