@@ -32,12 +32,12 @@ class MambaCarry:
     state: Float[Tensor, "slots ..."]
     overwrite: bool = False
 
-    def taken(self, slots: np.ndarray) -> "MambaCarry":
-        """These slots' entries in this order, in memory that may be written into: its own where it may be, else a copy."""
-        whole = len(slots) == len(self.state) and (slots == np.arange(len(slots))).all()
+    def taken(self, segments: Segments) -> "MambaCarry":
+        """The entries of the segments' slots, in memory that may be written into: its own where it may be, else a copy."""
+        whole = segments.count == len(self.state) and segments.slots_in_order
         if whole and self.overwrite and self.conv.is_contiguous() and self.state.is_contiguous():
             return self
-        index = torch.from_numpy(slots).to(self.state.device)
+        index = torch.from_numpy(segments.slots).to(self.state.device)
         return MambaCarry(self.conv[index], self.state[index])
 
 

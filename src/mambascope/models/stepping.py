@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,12 +17,9 @@ def memory_to_step(
 
     It is open for one token per segment, each going on from a carry and keeping it, with an idle tap, where the kernels can.
     """
-    if carry is None or not tap.idle or not segments.single or not len(segments.keep):
+    if carry is None or not (tap.idle and segments.steps):
         return None
-    every = np.array_equal(segments.keep, np.arange(segments.count))
-    if not (every and (segments.slots >= 0).all() and can_step(x, carry.conv, carry.state)):
-        return None
-    return carry.taken(segments.slots)
+    return carry.taken(segments) if can_step(x, carry.conv, carry.state) else None
 
 
 def given_away(carry: Carry) -> Carry:

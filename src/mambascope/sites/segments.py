@@ -107,6 +107,17 @@ class Segments:
         """True if every segment is one token, as in decoding."""
         return bool((self.lengths == 1).all())
 
+    @cached_property
+    def steps(self) -> bool:
+        """True if every segment is one token that goes on from a carry and keeps it, as in decoding."""
+        all_kept = np.array_equal(self.keep, np.arange(self.count))
+        return self.single and all_kept and bool((self.slots >= 0).all())
+
+    @cached_property
+    def slots_in_order(self) -> bool:
+        """True if segment i starts from slot i."""
+        return np.array_equal(self.slots, np.arange(self.count))
+
     def pad(self, packed: Tensor, fill: float = 0.0) -> Tensor:
         """(tokens, ...) to (count, longest, ...), shorter segments filled up at the end."""
         longest = int(self.lengths.max())

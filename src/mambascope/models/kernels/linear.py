@@ -74,21 +74,27 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def _backend(rows: int) -> str:
-    wanted = os.environ.get("MAMBASCOPE_LINEAR", "")
+    ours = os.environ.get("MAMBASCOPE_KERNELS") != "definition"
+    at_most = next((most for most in _CLASSES if rows <= most), _CLASSES[-1])
+    return _chosen(at_most, os.environ.get("MAMBASCOPE_LINEAR", ""), ours)
+
+
+@cache
+def _chosen(rows: int, wanted: str, ours: bool) -> str:
+    """The backend for so many rows; `ours`: whether our own kernels are on."""
     if wanted not in ("", *_CHOICES):
         raise ConfigError(
             f"MAMBASCOPE_LINEAR is {wanted!r}; it must be {', '.join(_CHOICES[:-1])} or {_CHOICES[-1]}, or unset"
         )
     if wanted:
-        return wanted if _able(wanted, rows) else "mkl"
+        return wanted if _able(wanted, rows, ours) else "mkl"
     # Only one way of packing is tried, so that no weight is copied twice.
-    possible = [name for name in ("mkl", fastest_packing(), "numba") if _able(name, rows)]
-    return _fastest(next((most for most in _CLASSES if rows <= most), _CLASSES[-1]), (*possible,))
+    names = ("mkl", fastest_packing(), "numba")
+    return _fastest(rows, [name for name in names if _able(name, rows, ours)])
 
 
-def _able(backend: str, rows: int) -> bool:
+def _able(backend: str, rows: int, ours: bool) -> bool:
     """Whether the backend can compute a product of so many rows."""
-    ours = os.environ.get("MAMBASCOPE_KERNELS") != "definition"
     if backend == "numba":
         return ours and rows <= _FEW
     if backend == "mkl":
@@ -112,8 +118,7 @@ def _few_rows() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     return few_rows_numba.linear
 
 
-@cache
-def _fastest(rows: int, among: tuple[str, ...]) -> str:
+def _fastest(rows: int, among: list[str]) -> str:
     with torch.no_grad():
         x, weights = torch.randn(rows, 768), [torch.randn(1536, 768) for _ in range(_WEIGHTS)]
         calls = [_products(name, x, weights) for name in among]
