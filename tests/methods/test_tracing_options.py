@@ -76,6 +76,28 @@ def test_a_severed_mixer_stays_as_in_the_corrupted_run(name):
     reference.float()
 
 
+@pytest.mark.parametrize(("path", "site"), [("scan", "scan_out"), ("conv", "u"), ("gate", "gate")])
+@pytest.mark.parametrize("name", ["mamba1", "mamba2"])
+def test_a_severed_path_through_the_mixer_stays_as_in_the_corrupted_run(name, path, site):
+    """What the scan gives, what leaves the convolution, the gate: at the token, in all layers above the restored one."""
+    _, model = MODELS[name]
+    whole = ms.trace(model, IDS, subject=SUBJECT, **NOISE)
+    found = ms.trace(model, IDS, subject=SUBJECT, sever=path, **NOISE)
+    clean = model.run([IDS], record=["resid_post"])
+    noise = noise_edit(model)
+    noisy = model.run([IDS], edits=[noise], record=[site])
+    for layer, position in [(0, 1), (1, 2), (2, 5)]:
+        restored = clean["resid_post", layer][:, [position]]
+        edits = [ms.Edit(site="resid_post", layers=layer, positions=[position], value=restored)]
+        edits += [
+            ms.Edit(site=site, layers=n, positions=[position], value=noisy[site, n][:, [position]])
+            for n in range(layer + 1, 4)
+        ]
+        expected = probability(model, [IDS], [noise, *edits], found.attrs["answer_id"])
+        assert float(found["score"][layer, position]) == pytest.approx(expected, abs=1e-9)
+        assert abs(expected - float(whole["score"][layer, position])) > 1e-6
+
+
 def put(position, value):
     def hook(_, __, out):
         first = (out[0] if isinstance(out, tuple) else out).clone()
