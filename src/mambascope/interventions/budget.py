@@ -13,7 +13,8 @@ from mambascope.models.language_model import LanguageModel
 
 SHARE_OF_FREE = 4
 MOST_TOKENS_AT_ONCE = 2048  # beyond this intermediates leave the cache and take fresh pages
-ROWS_AT_ONCE, LOGITS_IN_CACHE = 224, 12 * 2**20  # of few rows the unembedding is slow to read
+# Of few rows the unembedding is slow to read; of more, the logits take fresh pages each time (glibc keeps 32 MiB at most).
+ROWS_AT_ONCE, LOGITS_KEPT, LOGITS_IN_CACHE = (128, 224), 31 * 2**20, 12 * 2**20
 CARRIED = ("state", "conv_carry")
 PER_STATE = ("state", "write")
 
@@ -54,8 +55,10 @@ class Budget:
     @property
     def rows(self) -> int:
         """How many rows reach the unembedding at once."""
-        in_cache = max(ROWS_AT_ONCE, LOGITS_IN_CACHE // self.logits)
-        return max(1, min(in_cache, self.memory // 4 // self.logits))
+        fewest, most = ROWS_AT_ONCE
+        kept = min(most, LOGITS_KEPT // (self.logits // 3))
+        wanted = max(fewest, kept, LOGITS_IN_CACHE // self.logits)
+        return max(1, min(wanted, self.memory // 4 // self.logits))
 
     @property
     def tokens(self) -> int:
