@@ -59,22 +59,29 @@ def test_the_split_of_heads_goes_by_their_one_decay(mamba2):
     assert fixed_features(mamba2, "fast") == {0: [2, 5], 1: [5, 6]}
 
 
+def slowest(model, ids, layer, tokens):
+    """The two channels with the longest half-life, by the definition, at some of the prompt's tokens."""
+    dt = model.run([ids], record=["dt"])["dt", layer][0]
+    rates = model.blocks[layer].mixer.A_log.exp()
+    lives = [
+        sum(math.log(2) / float(dt[t, e] * rate) for t in tokens for rate in rates[e])
+        for e in range(8)
+    ]
+    return sorted(sorted(range(8), key=lambda e: -lives[e])[:2])
+
+
 def test_measured_half_lives_are_those_of_the_prompts_own_steps(mamba1):
-    prompts = [[1, 2, 3], [9, 8, 7, 6, 5, 4]]
+    with torch.no_grad():  # steps that differ from token to token
+        for block in mamba1.blocks:
+            block.mixer.x_proj.weight *= 300
+    prompts = [[1, 2, 3], [9, 8, 7, 6, 5, 4], [0, 10, 3, 3], [6, 1, 1, 8, 2], [5, 0, 7, 2]]
     found = measured_features(mamba1, "slow_measured", prompts)
     for own, ids in zip(found, prompts, strict=True):
-        run = mamba1.run([ids], record=["dt"])
         for layer in (0, 1):
-            rates = mamba1.blocks[layer].mixer.A_log.exp()
-            lives = [
-                sum(
-                    math.log(2) / (float(run["dt", layer][0, t, e]) * float(rates[e, n]))
-                    for t in range(len(ids))
-                    for n in range(2)
-                )
-                for e in range(8)
-            ]
-            assert own[layer] == sorted(sorted(range(8), key=lambda e: -lives[e])[:2])
+            assert own[layer] == slowest(mamba1, ids, layer, range(len(ids)))
+    for one in (0, -1):  # no single token would do
+        alone = [[slowest(mamba1, ids, layer, [one]) for layer in (0, 1)] for ids in prompts]
+        assert alone != [[*own.values()] for own in found]
     fast = measured_features(mamba1, "not fast_measured", prompts)
     assert all(len(own[layer]) == 6 for own in fast for layer in own)
     assert all(set(slow[0]) <= set(kept[0]) for slow, kept in zip(found, fast, strict=True))
