@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mambascope.data.fact_prompt import FactPrompt
+from mambascope.data.fact_prompt import FactPrompt, QuestionPrompt
 from mambascope.data.fact_sets import FactSet, read_facts
 from mambascope.data.facts import bundled_facts, held_out_phrasing, prompts
 from mambascope.data.recall import seen_questions, unseen_questions
@@ -245,6 +245,24 @@ def test_a_limit_takes_facts_in_turn_from_each_relation():
     assert [f.fact_id for f in whole.limited(5).facts] == ["a1", "b1", "c1", "a2", "c2"]
     assert whole.limited(5).broken == ("broken",)
     assert whole.limited(None) == whole.limited(6) == whole.limited(99) == whole
+
+
+def test_a_limit_takes_questions_in_turn_from_each_category_of_each_data_set():
+    def question(name: str) -> QuestionPrompt:
+        dataset, category, _ = name.split("/")
+        return QuestionPrompt(
+            fact_id=name, prompt="p", answers=("a",), dataset=dataset, relation=category
+        )
+
+    names = ["custom/recall/1", "custom/recall/2", "custom/recall/3", "custom/hops/1"]
+    names += ["squad/recall/1", "squad/recall/2"]
+    whole = FactSet("here", tuple(map(question, names)))
+    assert [f.fact_id for f in whole.limited(4).facts] == [
+        "custom/recall/1",
+        "custom/hops/1",
+        "squad/recall/1",
+        "custom/recall/2",
+    ]
 
 
 def test_the_digest_tells_whether_two_sets_ask_the_same(file):

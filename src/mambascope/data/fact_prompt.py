@@ -18,6 +18,11 @@ class FactPrompt:
     answer: str | None = None
     relation: str | None = None
 
+    @property
+    def group(self) -> tuple[str | None, ...]:
+        """What a limit takes facts in turn from: their relations."""
+        return (self.relation,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionPrompt(FactPrompt):
@@ -30,6 +35,11 @@ class QuestionPrompt(FactPrompt):
     subject: str = ""
     answers: tuple[str, ...]
     dataset: str
+
+    @property
+    def group(self) -> tuple[str | None, ...]:
+        """A category of one data set, so that a limit leaves something of each."""
+        return self.dataset, self.relation
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class SweepConfig(BaseModel):
     tokenizer: str | None = None
     """In place of the model's own, for one that comes without: a folder, a tokenizer.json, a bundled model or a hub id."""
     limit: int | None = Field(default=None, ge=1)
-    """At most this many facts, taken in turn from each relation; or questions, from each category."""
+    """At most this many facts, taken in turn from each relation; or questions, from each category of each data set."""
     batch: int = Field(default=16, ge=1)
     """Facts or questions of similar length that are done together."""
     memory: int = Field(default=1024, ge=1)

@@ -31,13 +31,13 @@ class FactSet:
         return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def limited(self, count: int | None) -> "FactSet":
-        """At most `count` facts, taken in turn from each relation in the order of the source; None: all."""
+        """At most `count` facts, taken in turn from each group in the order of the source; None: all."""
         if count is None or count >= len(self.facts):
             return self
-        relations: dict[str | None, list[FactPrompt]] = {}
+        groups: dict[tuple[str | None, ...], list[FactPrompt]] = {}
         for fact in self.facts:
-            relations.setdefault(fact.relation, []).append(fact)
-        turns = chain.from_iterable(zip_longest(*relations.values()))
+            groups.setdefault(fact.group, []).append(fact)
+        turns = chain.from_iterable(zip_longest(*groups.values()))
         chosen = [fact for fact in turns if fact is not None][:count]
         return FactSet(self.source, tuple(chosen), self.broken)
 
