@@ -78,6 +78,23 @@ def test_original_prompts_are_kept_as_they_are_and_marked(tmp_path):
     assert (first.dataset, prompt_text(first)) == ("original", "Roses are") and len(others) == 6
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--out", "{}"], "it is a folder; name a file"),
+        (["--out", "{}/p", "--per-level", "0"], "per_level must be at least 1, not 0"),
+        (["--out", "{}/p", "--original", "no.jsonl"], "cannot read the questions in no.jsonl"),
+    ],
+)
+def test_prompts_that_cannot_be_made_are_one_sentence_and_leave_nothing(
+    options, said, tmp_path, capsys
+):
+    assert run(["prompts", *(option.format(tmp_path) for option in options)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_question_may_be_put_in_lines(model, prompts, tmp_path):
     out = tmp_path / "out"
     assert evaluate(model, out, "--prompts-file", str(prompts), "--form", "lines") == 0

@@ -29,8 +29,9 @@ class Prompts:
         from mambascope.data.prompts import as_originals, make_prompts
         from mambascope.data.question_files import as_lines, read_questions
         from mambascope.errors import DataError
-        from mambascope.results.folder import write_files
+        from mambascope.results.folder import check_file, write_files
 
+        check_file(self.out)
         own = []
         if self.original is not None:
             own, broken = read_questions(self.original)
