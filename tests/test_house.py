@@ -65,7 +65,7 @@ def test_the_public_names_are_these():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'trase'"):
-        _ = mambascope.trase  # pyright: ignore[reportAttributeAccessIssue]
+        _ = mambascope.trase
 
 
 def test_importing_the_package_and_building_the_command_line_loads_nothing_heavy():

@@ -93,7 +93,7 @@ def parse(
 ):
     """The command that the arguments describe; exits with 2 and a usage message if there is none."""
     return tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
+        Command,
         prog="mambascope",
         description="Opens state-space language models: where does a Mamba store a fact, by which route does it go?",
         args=list(arguments),

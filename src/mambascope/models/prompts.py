@@ -49,7 +49,7 @@ def _rows(prompt: PromptLike, tokenizer: Any) -> list[list[int]]:
         and all(isinstance(i, int) for i in item)
         for item in items
     ):
-        return [list(item) for item in items]  # pyright: ignore[reportArgumentType, reportReturnType]
+        return [list(item) for item in items]  # pyright: ignore[reportArgumentType]
     kind = type(prompt).__name__
     raise PromptError(
         f"a prompt is a text, a list of texts, a tensor of token ids, or lists of them, not this {kind}"

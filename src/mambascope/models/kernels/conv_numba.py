@@ -47,7 +47,7 @@ class CausalConv(torch.autograd.Function):
     """Autograd through the convolution and its SiLU."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         """(x, weight, bias, carry, segments) to y."""
         *tensors, ctx.segments = inputs
         ctx.save_for_backward(*tensors)

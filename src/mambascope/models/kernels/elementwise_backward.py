@@ -28,7 +28,7 @@ class Gate(torch.autograd.Function):
     """out * silu(z)."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         """(out, z) to the gated output."""
         ctx.save_for_backward(*inputs)
         return forward_pass.gate(*inputs)
@@ -49,7 +49,7 @@ class SoftplusBias(torch.autograd.Function):
     """softplus(x + bias)."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         """(x, bias) to the softplus."""
         ctx.save_for_backward(*inputs)
         return forward_pass.softplus_bias(*inputs)
@@ -70,7 +70,7 @@ class RMSNorm(torch.autograd.Function):
     """x / rms(x) * weight."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         """(x, weight, eps) to the normed rows."""
         x, weight, ctx.eps = inputs
         ctx.save_for_backward(x, weight)

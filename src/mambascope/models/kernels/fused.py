@@ -96,28 +96,28 @@ def causal_conv(
         bias, carry = _padded(bias, 0, missing), _padded(carry, 0, missing)
         return causal_conv(x, weight, bias, carry, segments)[:, :E]
     if needs_gradients((x, weight, bias, carry)):
-        return conv_numba.CausalConv.apply(x, weight, bias, carry, segments)  # pyright: ignore
+        return conv_numba.CausalConv.apply(x, weight, bias, carry, segments)
     return conv_numba.causal_conv(x, weight, bias, carry, segments)
 
 
 def gate(out: Tensor, z: Tensor, overwrite: bool) -> Tensor:
     """out * silu(z), rows of a multiple of `LANES`."""
     if needs_gradients((out, z)):
-        return elementwise_backward.Gate.apply(out, z)  # pyright: ignore
+        return elementwise_backward.Gate.apply(out, z)
     return elementwise_numba.gate(out, z, overwrite)
 
 
 def softplus_bias(x: Tensor, bias: Tensor | None, overwrite: bool) -> Tensor:
     """softplus(x + bias), rows of a multiple of `LANES`."""
     if needs_gradients((x, bias)):
-        return elementwise_backward.SoftplusBias.apply(x, bias)  # pyright: ignore
+        return elementwise_backward.SoftplusBias.apply(x, bias)
     return elementwise_numba.softplus_bias(x, bias, overwrite)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, overwrite: bool) -> Tensor:
     """x / rms(x) * weight, rows of a multiple of `LANES`."""
     if needs_gradients((x, weight)):
-        return elementwise_backward.RMSNorm.apply(x, weight, eps)  # pyright: ignore
+        return elementwise_backward.RMSNorm.apply(x, weight, eps)
     return elementwise_numba.rms_norm(x, weight, eps, overwrite)
 
 

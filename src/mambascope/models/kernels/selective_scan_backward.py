@@ -57,7 +57,7 @@ class SelectiveScan(torch.autograd.Function):
     """Autograd through the fused scan."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """(u, dt, A, B, C, D, state, segments, all_states) to (out, kept, states)."""
         *tensors, segments, all_states = inputs
         marks = checkpoints(segments, CHUNK)
@@ -83,7 +83,7 @@ class SelectiveScan(torch.autograd.Function):
 
 def with_gradients(*tensors: Tensor | None, segments: Segments, all_states: bool) -> ScanOutput:
     """The scan on (u, dt, A, B, C, D, state), differentiable by each of them."""
-    return ScanOutput(*SelectiveScan.apply(*tensors, segments, all_states))  # pyright: ignore
+    return ScanOutput(*SelectiveScan.apply(*tensors, segments, all_states))
 
 
 def checkpoints(segments: Segments, chunk: int) -> np.ndarray:

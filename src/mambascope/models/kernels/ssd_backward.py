@@ -31,7 +31,7 @@ class SSDScan(torch.autograd.Function):
     """Autograd through the scan in pieces."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # pyright: ignore
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         """(u, dt, A, B, C, D, state, segments, keep) to (out, the state after each token of `keep`)."""
         *tensors, segments, keep = inputs
         cuts = np.union1d(keep, marks(segments))
@@ -62,7 +62,7 @@ def with_gradients(
     *tensors: Tensor | None, segments: Segments, keep: np.ndarray
 ) -> tuple[Tensor, Tensor]:
     """The scan on (u, dt, A, B, C, D, state), differentiable by each; `keep` ascending, each token once."""
-    return SSDScan.apply(*tensors, segments, keep)  # pyright: ignore
+    return SSDScan.apply(*tensors, segments, keep)
 
 
 def _backward(

@@ -57,7 +57,7 @@ class Vocabulary:
 
         words = {word: number for number, word in enumerate(self.words)}
         plain = Tokenizer(models.WordLevel(words, unk_token="f0"))
-        plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+        plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         return PreTrainedTokenizerFast(tokenizer_object=plain)
 
 
