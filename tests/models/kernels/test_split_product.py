@@ -100,3 +100,13 @@ def test_without_the_unit_pytorch_multiplies(monkeypatch):
     x, weight = torch.randn(40, 64), torch.randn(96, 64)
     with torch.no_grad():
         assert torch.equal(linear(x, weight), F.linear(x, weight))
+
+
+def test_pytorch_can_use_the_unit_before_and_after():
+    """PyTorch's bfloat16 products run on the same unit with another configuration of its tiles."""
+    half, wide = torch.randn(64, 96).bfloat16(), torch.randn(96, 64)
+    alone = [F.linear(half[:n], half) for n in (64, 7, 33)]
+    for n, wanted in zip((64, 7, 33), alone, strict=True):
+        x = torch.randn(50, 64)
+        assert relative_error(product(x, wide), x, wide) < 1e-5
+        assert torch.equal(F.linear(half[:n], half), wanted)
