@@ -3,8 +3,7 @@
 Each model reads prompts such as "f2 f0 s3 f1 rel f4 end" and answers with the word that its mechanism assigns to the subject
 s3. Its nodes say where the subject's identity has to be, as (site, layer, position); its edges, by which route it gets on.
 
-To write a new one: put layers of models/planted/layers.py together in a function like those below, say where the answer lies
-after each layer, and enter it in MECHANISMS. tests/models/test_planted.py then holds it to what it says.
+How to write a new one: docs/recipes/plant-a-mechanism.md. tests/models/test_planted.py holds each to what it says.
 """
 
 from collections.abc import Callable
