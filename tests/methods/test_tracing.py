@@ -14,7 +14,7 @@ from transformers import (
 
 import mambascope as ms
 from mambascope.errors import ConfigError, PromptError, SiteError
-from mambascope.methods.tracing.worlds import window_of
+from mambascope.methods.tracing.windows import window_of
 from tests.models.reference import shake
 
 IDS = [3, 14, 15, 9, 26, 5]
@@ -172,8 +172,11 @@ def test_the_same_seed_gives_the_same_grid_and_another_one_does_not():
 def test_roles_and_coordinates():
     torch.manual_seed(0)
     model = ms.load(REFERENCES["mamba1"]())
-    trace = lambda subject: ms.trace(model, IDS, subject=subject, samples=1).role.values.tolist()  # noqa: E731
-    assert trace(slice(1, 4)) == [
+
+    def roles(subject):
+        return ms.trace(model, IDS, subject=subject, samples=1).role.values.tolist()
+
+    assert roles(slice(1, 4)) == [
         "before",
         "subject_first",
         "subject_middle",
@@ -181,13 +184,13 @@ def test_roles_and_coordinates():
         "after",
         "last",
     ]
-    assert trace(slice(2, 3)) == ["before", "before", "subject_last", "after", "after", "last"]
-    assert trace(slice(3, 6)) == ["before"] * 3 + [
+    assert roles(slice(2, 3)) == ["before", "before", "subject_last", "after", "after", "last"]
+    assert roles(slice(3, 6)) == ["before"] * 3 + [
         "subject_first",
         "subject_middle",
         "subject_last",
     ]
-    assert trace(slice(0, 2))[:3] == ["subject_first", "subject_last", "after"]
+    assert roles(slice(0, 2))[:3] == ["subject_first", "subject_last", "after"]
 
 
 @pytest.mark.parametrize(

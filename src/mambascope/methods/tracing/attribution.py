@@ -21,7 +21,8 @@ from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
 from mambascope.methods.tracing.question import ask
 from mambascope.methods.tracing.run import tracing_config
-from mambascope.methods.tracing.worlds import Worlds, check_sites
+from mambascope.methods.tracing.windows import check_sites
+from mambascope.methods.tracing.worlds import Worlds
 from mambascope.models.language_model import LanguageModel
 from mambascope.sites import Edit
 

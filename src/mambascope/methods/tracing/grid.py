@@ -11,7 +11,8 @@ from mambascope.interventions import Variant, answer_probability, replay
 from mambascope.interventions.prompt import token_texts
 from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.question import Question
-from mambascope.methods.tracing.worlds import Worlds, window_size
+from mambascope.methods.tracing.windows import window_size
+from mambascope.methods.tracing.worlds import Worlds
 from mambascope.models.language_model import LanguageModel
 
 Progress = Callable[[int, int], None]

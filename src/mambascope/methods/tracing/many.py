@@ -18,7 +18,7 @@ from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics
 from mambascope.methods.tracing.grid import traced
 from mambascope.methods.tracing.question import Question, ask
-from mambascope.methods.tracing.worlds import check_sites, severed_sites
+from mambascope.methods.tracing.windows import check_sites, severed_sites
 from mambascope.models.language_model import LanguageModel
 
 RECORDED_SHARE = 4  # of the memory for a replay, what may be recorded beside it

@@ -18,7 +18,7 @@ from mambascope.methods.tracing.config import TracingConfig
 from mambascope.methods.tracing.corruption import SubjectStatistics, statistics_of
 from mambascope.methods.tracing.grid import traced
 from mambascope.methods.tracing.question import ask
-from mambascope.methods.tracing.worlds import check_sites
+from mambascope.methods.tracing.windows import check_sites
 from mambascope.models.language_model import LanguageModel
 from mambascope.options import checked
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt, QuestionPrompt
@@ -14,6 +13,7 @@ from mambascope.errors import PromptError
 from mambascope.results.schema import SCORES
 from mambascope.runner.config import EvaluationSweep, SweepConfig
 from mambascope.runner.methods.base import MIB, SweepMethod
+from mambascope.runner.methods.places import places
 from mambascope.runner.tables import FAILED, SKIPPED
 from mambascope.runner.units import TAKEN, Unit
 
@@ -110,13 +110,8 @@ class EvaluateMethod(SweepMethod):
         """Dims (fact_id, score)."""
         ids, names = [row["fact_id"] for row in facts], shared["scores"]
         value = np.full((len(ids), len(names)), np.nan)
-        of_fact, of_score = pa.array(ids, pa.string()), pa.array(names, pa.string())
         for part in cells:
-            at = (
-                pc.index_in(part["fact_id"], value_set=of_fact),  # pyright: ignore[reportAttributeAccessIssue]
-                pc.index_in(part["score"], value_set=of_score),  # pyright: ignore[reportAttributeAccessIssue]
-            )
-            value[at[0].to_numpy(), at[1].to_numpy()] = part["value"].to_numpy()
+            value[places(part, {"fact_id": ids, "score": names})] = part["value"].to_numpy()
         return xr.Dataset({"value": (("fact_id", "score"), value)}, {"score": names})
 
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure
 from mambascope.runner.config import KnockoutSweep, SweepConfig
 from mambascope.runner.methods.base import MIB, SweepMethod
+from mambascope.runner.methods.places import places
 from mambascope.runner.units import Unit
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ class KnockoutMethod(SweepMethod):
         values = {name: np.full(shape, np.nan) for name in ("score", "hit", "change")}
         texts = {name: np.full(shape[:2], "", dtype=object) for name in ("token", "role")}
         for part in cells:
-            at = tuple(
-                pc.index_in(part[name], value_set=pa.array(known)).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
-                for name, known in (("fact_id", ids), (dim, labels), ("start", starts))
-            )
+            at = places(part, {"fact_id": ids, dim: labels, "start": starts})
             for name, grid in values.items():
                 grid[at] = part[name].to_numpy()
             for name, grid in texts.items():

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure
@@ -13,6 +12,7 @@ from mambascope.methods.ledger.config import LedgerConfig
 from mambascope.results.ledger import ROUTES
 from mambascope.runner.config import LedgerSweep, SweepConfig
 from mambascope.runner.methods.base import MIB, SweepMethod
+from mambascope.runner.methods.places import places
 from mambascope.runner.units import Unit
 
 if TYPE_CHECKING:
@@ -101,10 +101,8 @@ class LedgerMethod(SweepMethod):
             np.full((len(ids), len(sources)), "", dtype=object),
         )
         for part in cells:
-            fact, source, term = (
-                pc.index_in(part[name], value_set=pa.array(known)).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
-                for name, known in (("fact_id", ids), ("source", sources), ("term", TERMS))
-            )
+            labels = {"fact_id": ids, "source": sources, "term": TERMS}
+            fact, source, term = places(part, labels)
             for name, grid in values.items():
                 grid[fact, part["layer"].to_numpy(), source, term] = part[name].to_numpy()
             whole[fact, source] = part["whole"].to_numpy()

@@ -1,17 +1,17 @@
 """Causal tracing of facts: the subjects are measured over the whole fact set, and a cell is a site, layer and position."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 
 from mambascope.data.fact_prompt import FactFailure, FactPrompt
 from mambascope.runner.config import SweepConfig, TraceSweep
 from mambascope.runner.methods.base import MIB, Given, SweepMethod
+from mambascope.runner.methods.places import places
 from mambascope.runner.shard import Shard
 from mambascope.runner.units import Unit
 
@@ -59,7 +59,7 @@ class TraceMethod(SweepMethod):
 
     def check(self, model: "LanguageModel", config: SweepConfig) -> None:
         """See SweepMethod."""
-        from mambascope.methods.tracing.worlds import check_sites
+        from mambascope.methods.tracing.windows import check_sites
 
         check_sites(model, _own(config).tracing)
 
@@ -142,10 +142,12 @@ class TraceMethod(SweepMethod):
         score = np.full(shape, np.nan)
         token = np.full((shape[0], shape[3]), "", dtype=object)
         role = token.copy()
-        for at, part in _placed(cells, ids, sites):
-            score[at] = part["score"].to_numpy()
-            once = (at[1] == 0) & (at[2] == 0)
-            place = at[0][once], at[3][once]
+        for part in cells:
+            fact, site = places(part, {"fact_id": ids, "site": sites})
+            layer, position = part["layer"].to_numpy(), part["position"].to_numpy()
+            score[fact, site, layer, position] = part["score"].to_numpy()
+            once = (site == 0) & (layer == 0)
+            place = fact[once], position[once]
             token[place] = part["token"].to_numpy()[once]
             role[place] = part["role"].to_numpy()[once]
         coords = {
@@ -169,18 +171,3 @@ def _swaps(facts: Sequence[FactPrompt], config: TraceSweep) -> dict[str, tuple[s
     from mambascope.methods.tracing.swaps import swap_subjects
 
     return swap_subjects(facts, config.swaps, config.tracing.seed)
-
-
-def _placed(
-    cells: Iterable[pa.Table], ids: list[str], sites: list[str]
-) -> Iterator[tuple[tuple[np.ndarray, ...], pa.Table]]:
-    """Each part of the cells with its places (fact, site, layer, position) in the dataset."""
-    of_fact, of_site = pa.array(ids, pa.string()), pa.array(sites, pa.string())
-    for part in cells:
-        places = (
-            pc.index_in(part["fact_id"], value_set=of_fact),  # pyright: ignore[reportAttributeAccessIssue]
-            pc.index_in(part["site"], value_set=of_site),  # pyright: ignore[reportAttributeAccessIssue]
-            part["layer"],
-            part["position"],
-        )
-        yield tuple(place.to_numpy() for place in places), part
