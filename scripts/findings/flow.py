@@ -34,6 +34,8 @@ SOURCES = (
     "random:relation_minus_last",
 )
 DRAWN = ("first", "subject", "relation_minus_last", "last", "random:subject")
+ONE_OTHER = "random:subject_last"
+"""One random token beside the subject's last: the control of every source of one token that has none of its own."""
 FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
 OF_LEDGER = 400  # facts, in turn from each relation
 LEDGER_ROLES = ("before", "subject_middle", "subject_last", "after")
@@ -42,13 +44,28 @@ PART = 1000  # facts of the sweeps of modes and features
 
 @dataclass(frozen=True)
 class Study:
-    """One model on one fact set; `window` is a third of its layers, as 9 of 24 are."""
+    """One model on one fact set.
+
+    window:   a third of its layers, as 9 of 24 are
+    features: how many channels or heads a Mamba's layer has; 0 for a transformer
+    """
 
     name: str
     model: str
     facts: str
     window: int
-    mamba: bool
+    features: int
+
+    @property
+    def mamba(self) -> bool:
+        """Whether it has a scan."""
+        return self.features > 0
+
+    @property
+    def random_third(self) -> str:
+        """As many features as the slow or the fast are, the same numbers in every layer."""
+        drawn = np.random.default_rng(0).permutation(self.features)[: self.features // 3]
+        return ",".join(map(str, sorted(drawn.tolist())))
 
     def sweeps(self, limit: list[str]) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
@@ -67,13 +84,14 @@ class Study:
             for f in FEATURES
             for inverse in (False, True)
         }
-        return routes | modes | parts
+        control = {f"{self.name}-random-third": [*one, "--features", self.random_third]}
+        return routes | modes | parts | control
 
 
 ATLAS = (
-    Study("atlas-mamba1", "atlas-mamba1", "bundled", 4, True),
-    Study("atlas-mamba2", "atlas-mamba2", "bundled", 4, True),
-    Study("atlas-transformer", "atlas-transformer", "bundled", 3, False),
+    Study("atlas-mamba1", "atlas-mamba1", "bundled", 4, 320),
+    Study("atlas-mamba2", "atlas-mamba2", "bundled", 4, 10),
+    Study("atlas-transformer", "atlas-transformer", "bundled", 3, 0),
 )
 
 
@@ -89,7 +107,7 @@ def main() -> None:
     chosen = parser.parse_args()
     studies = list(ATLAS)
     if chosen.smollm2 and chosen.known_1000:
-        studies.append(Study("smollm2", str(chosen.smollm2), str(chosen.known_1000), 10, False))
+        studies.append(Study("smollm2", str(chosen.smollm2), str(chosen.known_1000), 10, 0))
     limit = [] if chosen.limit is None else ["--limit", str(chosen.limit)]
     for study in studies:
         for name, options in study.sweeps(limit).items():
@@ -125,8 +143,8 @@ def tables(study: Study, runs: Path) -> Iterator[str]:
     first = ms.open_results(runs / names[0])
     n, clean = first.sizes["fact_id"], float(first["clean_score"].mean())
     yield f"{n:,} known facts; mean probability of the answer {clean:.3f} clean; windows of {study.window} layers.\n"
-    yield "| what is cut | source | facts | layers | change in % (95 %) | q | beside as many random others (95 %) | q |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| what is cut | source | facts | layers | change in % (95 %) | q | facts | beside as many random others (95 %) | q |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for name in names:
         results = ms.open_results(runs / name)
         flow = mean_flow(results)
@@ -144,10 +162,13 @@ def row(what: str, source: str, flow: xr.Dataset, results: xr.Dataset) -> str:
     cell = cells.isel(start=int(np.nanargmin(cells["effect"].values)))
     layers = f"{int(cell['first_layer'])} to {int(cell['last_layer'])}"
     shown = f"| {what} | {source} | {int(cell['n'])} | {layers} | {interval(cell, digits=1)} | {float(cell['q']):.2g} |"
-    if f"random:{source}" not in flow["source"].values:
-        return f"{shown} | |"
-    beside = source_contrast(results, source).isel(source=0).sel(start=cell["start"])
-    return f"{shown} {interval(beside, digits=1)} | {float(beside['q']):.2g} |"
+    sources = flow["source"].values.tolist()
+    own = f"random:{source}"
+    control = own if own in sources else ONE_OTHER
+    if control not in sources:
+        return f"{shown} | | |"
+    beside = source_contrast(results, source, control).isel(source=0).sel(start=cell["start"])
+    return f"{shown} {int(beside['n'])} | {interval(beside, digits=1)} | {float(beside['q']):.2g} |"
 
 
 def ledger_table(mean: xr.Dataset) -> Iterator[str]:
@@ -178,12 +199,12 @@ def figures(studies: list[Study], runs: Path, ledgers: dict[str, xr.Dataset], fo
         path.write_bytes(knockout_png(drawn, 110))
         if not study.mamba:
             continue
-        for what, parts in (("routes", ("scan", "conv", "both")), ("features", FEATURES[:2])):
+        for what, parts in (("routes", ("scan", "conv", "both")), ("features", FEATURES)):
             chosen = [
                 opened[f"{study.name}-{part}"].sel(source=["subject", "random:subject"])
                 for part in parts
             ]
-            names = [part if what == "routes" else f"{part} features" for part in parts]
+            names = [part if what == "routes" else part.replace("_", ", ") for part in parts]
             flows = model_flows(chosen, quantity="change", names=names)
             figure = models_figure(*flows, apart="what is cut")
             figure.savefig(folder / f"findings-flow-{study.name}-{what}.png", dpi=110)
