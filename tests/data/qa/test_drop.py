@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mambascope.data.question import Passage
-from tests.data.qa.written import DROP, drop_answer, read, written
+from tests.data.qa.written import DROP, drop_answer, only, read, written
 
 PASSAGE = DROP["history_7"]["passage"]
 
@@ -32,7 +32,7 @@ def test_the_hub_s_rows_accept_each_span(tmp_path: Path):
         "question": "Who sailed?",
         "answers_spans": {"spans": ["Renk", "Vost", "Renk"], "types": ["span", "span", "span"]},
     }
-    (question,), _ = read("drop", written(tmp_path / "drop.jsonl", [row]))
+    question = only("drop", tmp_path / "drop.jsonl", [row])
     assert (question.answers, question.question_type) == (("Renk", "Vost"), "span")
     assert (question.id, question.category) == ("drop-q3", "reasoning_memory")
     _, broken = read("drop", written(tmp_path / "b.jsonl", [{**row, "answers_spans": []}]))

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 
 from mambascope.data.question import Passage, Question, SupportingFact
-from tests.data.qa.written import HOTPOT, read, written
+from tests.data.qa.written import HOTPOT, only, read, written
 
 SUPPORTING = (SupportingFact(2, "She sailed on Tarn."), SupportingFact(0, "Tarn is a lake in Osk."))
 
 
 def one(tmp_path: Path, **fields: Any) -> Question:
-    (question,), broken = read("hotpotqa", written(tmp_path / "h.json", [{**HOTPOT, **fields}]))
-    assert not broken
-    return question
+    return only("hotpotqa", tmp_path / "h.json", [{**HOTPOT, **fields}])
 
 
 def test_paragraphs_become_passages_and_supporting_facts_their_sentences(tmp_path: Path):
@@ -40,7 +38,7 @@ def test_the_hub_s_rows_are_the_same_questions(tmp_path: Path):
             "sentences": [sentences for _, sentences in HOTPOT["context"]],
         },
     }
-    (question,), _ = read("hotpotqa", written(tmp_path / "h.json", [row]))
+    question = only("hotpotqa", tmp_path / "h.json", [row])
     assert question == one(tmp_path)
 
 
@@ -66,7 +64,7 @@ def test_without_passages_or_supporting_facts_there_is_no_category_and_the_reaso
     tmp_path: Path,
 ):
     simple = {key: HOTPOT[key] for key in ("question", "answer", "type")}
-    (question,), _ = read("hotpotqa", written(tmp_path / "simple.json", [simple]))
+    question = only("hotpotqa", tmp_path / "simple.json", [simple])
     assert (question.id, question.answerable) == ("hotpotqa-simple-00000", True)
     assert (question.category, question.reason) == (None, "missing: context, supporting_facts")
     blind = one(tmp_path, supporting_facts=None)

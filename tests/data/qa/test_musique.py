@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 
 from mambascope.data.question import Passage, SupportingFact
-from tests.data.qa.written import MUSIQUE, read, written
+from tests.data.qa.written import MUSIQUE, only, read, written
 
 
 def one(tmp_path: Path, **fields: Any):
-    (question,), broken = read("musique", written(tmp_path / "m.jsonl", [{**MUSIQUE, **fields}]))
-    assert not broken
-    return question
+    return only("musique", tmp_path / "m.jsonl", [{**MUSIQUE, **fields}])
 
 
 def test_a_question_has_its_paragraphs_its_steps_and_all_answers(tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mambascope.data.question import Passage, SupportingFact
-from tests.data.qa.written import annotation, natural_question, read, written
+from tests.data.qa.written import annotation, natural_question, only, read, written
 
 FIRST, SECOND = (3, 15), (15, 22)  # the two paragraphs of the page
 NONE = annotation(-1, -1)
@@ -13,8 +13,7 @@ NONE = annotation(-1, -1)
 
 def test_an_open_question_says_that_it_has_no_long_answer(tmp_path: Path):
     lines = [{"question": "where is tarn", "answer": ["Osk", "in Osk", "Osk"]}]
-    (question,), broken = read("nq", written(tmp_path / "NQ-open.dev.jsonl", lines))
-    assert not broken
+    question = only("nq", tmp_path / "NQ-open.dev.jsonl", lines)
     assert (question.answers, question.passages) == (("Osk", "in Osk"), ())
     assert (question.category, question.reason) == (None, "missing: long_answer")
     assert (question.id, question.origin) == ("nq-NQ-open.dev-00000", "NQ-open.dev.jsonl: line 1")
@@ -24,7 +23,7 @@ def test_the_passage_is_the_long_answer_that_most_annotators_chose_without_its_h
     row = natural_question(
         annotation(*FIRST, ("deep",)), annotation(*SECOND, ("in Osk", "Osk")), annotation(*SECOND), NONE
     )  # fmt: skip
-    (question,), _ = read("nq", written(tmp_path / "nq.jsonl", [row]))
+    question = only("nq", tmp_path / "nq.jsonl", [row])
     assert question.passages == (Passage("Tarn", "It is in Osk."),)
     assert question.supporting == (SupportingFact(0),)
     assert question.answers == ("deep", "in Osk", "Osk")
@@ -33,7 +32,7 @@ def test_the_passage_is_the_long_answer_that_most_annotators_chose_without_its_h
 
 def test_of_long_answers_chosen_equally_often_the_first_annotator_s_counts(tmp_path: Path):
     row = natural_question(NONE, annotation(*FIRST, ("deep",)), annotation(*SECOND, ("Osk",)))
-    (question,), _ = read("nq", written(tmp_path / "nq.jsonl", [row]))
+    question = only("nq", tmp_path / "nq.jsonl", [row])
     assert question.passages[0].text == "Tarn is deep, isn't it."
 
 
@@ -41,7 +40,7 @@ def test_a_page_of_which_no_annotator_chose_a_part_lacks_the_long_answer_and_not
     tmp_path: Path,
 ):
     row = natural_question(annotation(-1, -1, ("deep",)))
-    (question,), _ = read("nq", written(tmp_path / "nq.jsonl", [row]))
+    question = only("nq", tmp_path / "nq.jsonl", [row])
     assert (question.category, question.reason) == (None, "missing: long_answer")
     assert question.answers == ("deep",)
 

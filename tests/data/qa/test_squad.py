@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mambascope.data.question import Passage, Question, SupportingFact
-from tests.data.qa.written import PARAGRAPH, SQUAD, read, written
+from tests.data.qa.written import PARAGRAPH, SQUAD, only, read, written
 
 
 def changed(**fields: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_longer_paragraphs_are_long_contexts_and_stress_tests(
 ):
     context = " ".join(f"Lake {number} lies in land{number} today." for number in range(sentences))
     row = asked(context, "Where is lake 2?", "land2")
-    (question,), _ = read("squad", written(tmp_path / "a.jsonl", [row]))
+    question = only("squad", tmp_path / "a.jsonl", [row])
     assert question.category == category
     assert f"{sentences} sentences" in question.reason
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.qa.written import TRIVIA, read, written
+from tests.data.qa.written import TRIVIA, only, read, written
 
 OFFICIAL = TRIVIA["Data"][0]
 HUB = {
@@ -27,8 +27,7 @@ HUB = {
 
 
 def test_all_aliases_are_kept_and_every_question_is_a_query(tmp_path: Path):
-    (question,), broken = read("triviaqa", written(tmp_path / "web-dev.json", TRIVIA))
-    assert not broken
+    question = only("triviaqa", tmp_path / "web-dev.json", TRIVIA)
     assert question.answers == ("Tarn", "Lake Tarn", "The Tarn", "lake tarn", "tarn", "Tarn water")
     assert (question.id, question.passages) == ("triviaqa-tc_1", ())
     assert (question.category, question.question_type) == ("query", "WikipediaEntity")
@@ -37,7 +36,7 @@ def test_all_aliases_are_kept_and_every_question_is_a_query(tmp_path: Path):
 
 
 def test_the_hub_s_rows_are_the_same_but_for_the_answers_of_people(tmp_path: Path):
-    (question,), _ = read("triviaqa", written(tmp_path / "rc.jsonl", [HUB]))
+    question = only("triviaqa", tmp_path / "rc.jsonl", [HUB])
     assert question.answers == ("Tarn", "Lake Tarn", "The Tarn", "lake tarn", "tarn")
     assert (question.id, question.category) == ("triviaqa-tc_1", "query")
 

@@ -169,6 +169,13 @@ def written(path: Path, content: Any) -> Path:
     return path
 
 
+def only(name: str, path: Path, content: Any) -> Question:
+    """The one question of a file with this content, in which nothing is broken."""
+    (question,), broken = read(name, written(path, content))
+    assert not broken
+    return question
+
+
 def read(name: str, path: Path) -> tuple[list[Question], list[str]]:
     """The questions of a file, and what could not be read."""
     found = list(questions_of(QUESTION_SETS[name], str(path)))
