@@ -108,6 +108,19 @@ def test_an_address_where_nothing_listens_is_an_error(model: Path, facts: Path, 
             sweep(config_of(model, facts), tmp_path / "out", executor="ray", address=address)
 
 
+def test_a_ray_that_does_not_start_in_time_is_an_error(
+    model: Path, facts: Path, tmp_path: Path, monkeypatch
+):
+    ray = pytest.importorskip("ray")
+
+    def slow(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(ConfigError, match="cannot start on Ray on this machine: The current node"):
+        sweep(config_of(model, facts), tmp_path / "out", executor="ray")
+
+
 @pytest.mark.parametrize(
     ("kind", "workers", "address", "message"),
     [

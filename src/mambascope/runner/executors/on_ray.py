@@ -92,7 +92,8 @@ class RayExecutor(Executor):
         options: dict[str, Any] = own if self._address is None else {"address": self._address}
         try:
             self._ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:
+            # Ray raises a bare one if its own processes do not start in time.
             where = f"at {self._address}" if self._address else "on this machine"
             raise ConfigError(f"cannot start on Ray {where}: {error}") from error
         self._started = True
