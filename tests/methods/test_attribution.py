@@ -37,6 +37,8 @@ def test_the_exact_cells_are_those_of_a_trace(direction):
     base = traced.attrs["corrupted_score" if direction == "restore" else "clean_score"]
     both = ~np.isnan(found["exact"].values)
     assert (both.sum(axis=(1, 2)) == 6).all()
+    for name in ("clean_score", "corrupted_score", "answer", "top_answer", "weights"):
+        assert found.attrs[name] == pytest.approx(traced.attrs[name]), name
     change = traced["score"].transpose("site", "layer", "position").values - base
     assert np.allclose(change[both], found["exact"].values[both], atol=1e-9)
 

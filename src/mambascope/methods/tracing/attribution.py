@@ -52,7 +52,8 @@ def attribute(
     check: how many random cells of each site are replayed exactly
 
     Returns dims (site, layer, position): `attribution`, the estimated change; `exact`, the true one in the cells that were
-    checked, else NaN; and by site `pearson` and `spearman`, their correlation (NaN below 3 cells). attrs as of `trace`.
+    checked, else NaN; and by site `pearson` and `spearman`, their correlation (NaN below 3 cells). attrs `clean_score`,
+    `corrupted_score`, `answer`, `answer_id`, `top_answer`, and provenance, as of `trace`.
     Raises what `trace` raises.
     """
     named = [site] if isinstance(site, str) else site
@@ -73,7 +74,9 @@ def attribute(
     asked, (target,) = question.asked, worlds.targets
     metric = answer_probability(target)
     estimated = _estimate(model, worlds, sites, metric)
-    exact = _checked(model, worlds, sites, metric, estimated.shape, check, seed)
+    exact, unchanged = _checked(model, worlds, sites, metric, estimated.shape, check, seed)
+    (other,) = worlds.exchanged_scores().tolist()
+    clean, corrupted = (other, unchanged) if worlds.restoring else (unchanged, other)
     pearson, spearman = _agreement(estimated, exact)
     dims = ("site", "layer", "position")
     return xr.Dataset(
@@ -95,6 +98,9 @@ def attribute(
             "prompt": prompt if isinstance(prompt, str) else json.dumps(asked.ids),
             "answer": token_texts(model, [target])[0],
             "answer_id": target,
+            "top_answer": token_texts(model, worlds.tops)[0],
+            "clean_score": clean,
+            "corrupted_score": corrupted,
             "config": config.model_dump_json(),
             "seed": config.seed,
             **origin_of(model),
@@ -151,8 +157,8 @@ def _checked(
     shape: tuple[int, ...],
     check: int,
     seed: int,
-) -> np.ndarray:
-    """The true change in `check` random cells of each site, NaN elsewhere."""
+) -> tuple[np.ndarray, float]:
+    """The true change in `check` random cells of each site, NaN elsewhere; and the score that they are changes of."""
     exact = np.full(shape, np.nan)
     random = np.random.default_rng(seed)
     (question,) = worlds.questions
@@ -175,7 +181,7 @@ def _checked(
     change = found.scores["score"] - found.base["score"]
     for cell, rows in zip(cells, change, strict=True):
         exact[cell] = rows[places[cell[2]].rows].mean()
-    return exact
+    return exact, float(found.base["score"].mean())
 
 
 def _agreement(estimated: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
