@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mambascope.runner.worker import Worker
 from tests.runner.small import FEW, MANY, command, finish, save_facts, save_model
 
 
@@ -17,6 +18,20 @@ def model(tmp_path_factory) -> Path:
 def facts(tmp_path_factory) -> Path:
     """A file of 24 facts, and one that must fail."""
     return save_facts(tmp_path_factory.mktemp("facts") / "facts.jsonl")
+
+
+@pytest.fixture
+def units(monkeypatch) -> list[tuple[str, int]]:
+    """(stage, number) of every unit that a worker in this process does from now on."""
+    done: list[tuple[str, int]] = []
+    run = Worker.run
+
+    def counted(self, unit):
+        done.append((unit.stage, unit.number))
+        return run(self, unit)
+
+    monkeypatch.setattr(Worker, "run", counted)
+    return done
 
 
 @pytest.fixture(scope="session")

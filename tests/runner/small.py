@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 import torch
 
-from mambascope.runner.config import KnockoutSweep, TraceSweep
+from mambascope.runner.config import KnockoutSweep, SweepConfig, TraceSweep
+from mambascope.runner.sweep import sweep
 from tests.forked import Forked
 
 MANY, FEW = 240, 2  # facts of a sweep that is to be interrupted, and how many of them are a batch
@@ -128,6 +130,21 @@ def same(first: Path, second: Path) -> bool:
 def traced_shards(out: Path) -> int:
     """How many batches are done so far."""
     return sum(1 for _ in (out / "traced").glob("*.parquet"))
+
+
+def unfinished(config: SweepConfig, out: Path) -> None:
+    """All shards of a sweep whose end did not come."""
+    with pytest.MonkeyPatch.context() as never:
+        never.setattr("mambascope.runner.sweep.finish", lambda *_: None)
+        sweep(config, out)
+
+
+def damage(shards: Path) -> None:
+    """Of six shards, number 1 is lost and number 3 is cut short."""
+    files = sorted(shards.glob("*.parquet"))
+    assert len(files) == 6
+    files[1].unlink()
+    files[3].write_bytes(files[3].read_bytes()[:-9])
 
 
 def torn(out: Path) -> list[Path]:

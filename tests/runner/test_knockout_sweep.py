@@ -15,11 +15,12 @@ from mambascope.runner.config import KnockoutSweep
 from mambascope.runner.folder import SweepFolder
 from mambascope.runner.opening import fact_rows
 from mambascope.runner.sweep import sweep
-from mambascope.runner.worker import Worker
 from tests.forked import Forked
 from tests.runner.small import (
     FEW,
     MANY,
+    config_of,
+    damage,
     finish,
     knockout_arguments,
     knockout_command,
@@ -28,6 +29,7 @@ from tests.runner.small import (
     save_model,
     tables,
     torn,
+    unfinished,
     until,
 )
 
@@ -99,25 +101,18 @@ def test_every_position_gives_tokens_and_roles(model: Path, facts: Path, tmp_pat
 
 
 def test_only_what_is_missing_is_done_again_and_the_end_is_the_same(
-    finished: Path, model: Path, facts: Path, tmp_path: Path, monkeypatch
+    finished: Path, model: Path, facts: Path, tmp_path: Path, units
 ):
-    out, done, real = tmp_path / "out", [], Worker.run
-    with monkeypatch.context() as never:
-        never.setattr("mambascope.runner.sweep.finish", lambda *_: None)
-        sweep(knockout_of(model, facts), out)
-    shards = sorted((out / "cut").glob("*.parquet"))
-    assert len(shards) == 6
-    shards[1].unlink()
-    shards[3].write_bytes(shards[3].read_bytes()[:-9])
+    out = tmp_path / "out"
+    unfinished(knockout_of(model, facts), out)
+    damage(out / "cut")
     with pytest.warns(UserWarning) as told:
         part = open_results(out)
     assert any("is not finished: 17 of 25 facts are done" in str(each.message) for each in told)
     assert part.sizes["fact_id"] == 16
-    monkeypatch.setattr(
-        Worker, "run", lambda self, unit: done.append((unit.stage, unit.number)) or real(self, unit)
-    )
+    units.clear()
     sweep(knockout_of(model, facts), out)
-    assert sorted(done) == [("cut", 1), ("cut", 3)]
+    assert sorted(units) == [("cut", 1), ("cut", 3)]
     assert same(out, finished)
     assert sorted(path.name for path in out.iterdir()) == [
         ".lock", "cells.parquet", "facts.parquet", "manifest.json",
@@ -147,8 +142,6 @@ def test_killed_and_gone_on_with_two_workers_it_ends_as_one_that_never_was(
 def test_a_sweep_of_another_method_or_configuration_is_refused(
     finished: Path, model: Path, facts: Path
 ):
-    from tests.runner.small import config_of
-
     with pytest.raises(
         OutputError, match=r"holds a result of 'sweep\.knockout', which one of 'sweep\.trace'"
     ):

@@ -17,8 +17,7 @@ from mambascope.results.ledger import LEDGER_SWEEP, ROUTES
 from mambascope.results.schema import conform
 from mambascope.runner.config import LedgerSweep
 from mambascope.runner.sweep import sweep
-from mambascope.runner.worker import Worker
-from tests.runner.small import same, tables
+from tests.runner.small import damage, same, tables, unfinished
 
 SOURCES = ("before", "subject_last", "random:subject_last")
 
@@ -99,23 +98,16 @@ def test_the_mean_of_a_sweep_is_that_of_its_ledgers(finished: Path, alone, tmp_p
 
 
 def test_only_what_is_missing_is_done_again_and_the_end_is_the_same(
-    finished: Path, model: Path, facts: Path, tmp_path: Path, monkeypatch
+    finished: Path, model: Path, facts: Path, tmp_path: Path, units
 ):
-    out, done, real = tmp_path / "out", [], Worker.run
-    with monkeypatch.context() as never:
-        never.setattr("mambascope.runner.sweep.finish", lambda *_: None)
-        sweep(ledger_of(model, facts), out)
-    shards = sorted((out / "entered").glob("*.parquet"))
-    assert len(shards) == 6
-    shards[1].unlink()
-    shards[3].write_bytes(shards[3].read_bytes()[:-9])
+    out = tmp_path / "out"
+    unfinished(ledger_of(model, facts), out)
+    damage(out / "entered")
     with pytest.warns(UserWarning, match="is not finished"):
         assert open_results(out).sizes["fact_id"] == 16
-    monkeypatch.setattr(
-        Worker, "run", lambda self, unit: done.append((unit.stage, unit.number)) or real(self, unit)
-    )
+    units.clear()
     sweep(ledger_of(model, facts), out)
-    assert sorted(done) == [("entered", 1), ("entered", 3)]
+    assert sorted(units) == [("entered", 1), ("entered", 3)]
     assert same(out, finished)
 
 

@@ -20,28 +20,22 @@ from mambascope.results.stack import stack_traces
 from mambascope.runner.folder import SweepFolder
 from mambascope.runner.opening import fact_rows, open_results
 from mambascope.runner.sweep import sweep
-from mambascope.runner.worker import Worker
-from tests.runner.small import config_of, same, save_facts, save_model, tables, traced_shards
+from tests.runner.small import (
+    config_of,
+    damage,
+    same,
+    save_facts,
+    save_model,
+    tables,
+    traced_shards,
+    unfinished,
+)
 
 
 @pytest.fixture(scope="module")
 def finished(model: Path, facts: Path, tmp_path_factory) -> Path:
     """A finished sweep."""
     return sweep(config_of(model, facts), tmp_path_factory.mktemp("sweep") / "out")
-
-
-@pytest.fixture
-def units(monkeypatch) -> list[tuple[str, int]]:
-    """(stage, number) of every unit that a worker in this process does from now on."""
-    done: list[tuple[str, int]] = []
-    run = Worker.run
-
-    def counted(self, unit):
-        done.append((unit.stage, unit.number))
-        return run(self, unit)
-
-    monkeypatch.setattr(Worker, "run", counted)
-    return done
 
 
 def one_by_one(model: Path, facts: Path, dtype: str = "float32", **options):
@@ -119,7 +113,10 @@ def test_a_fact_that_fails_is_recorded_with_its_reason_and_stops_nothing(finishe
 
 
 def test_the_tables_are_read_by_pandas_polars_and_duckdb(finished: Path):
-    duckdb, pandas, polars = (pytest.importorskip(n) for n in ("duckdb", "pandas", "polars"))
+    import duckdb
+    import pandas
+    import polars
+
     wanted = tables(finished)[0].to_pylist()
     path = str(finished / "cells.parquet")
     assert pandas.read_parquet(path).to_dict("records") == wanted
@@ -139,7 +136,8 @@ def test_the_tables_are_read_by_pandas_polars_and_duckdb(finished: Path):
     assert joined == [("r", pytest.approx(best))]
     statuses = polars.read_parquet(finished / "facts.parquet")["status"].value_counts()
     assert dict(statuses.iter_rows()) == {"traced": 24, "failed": 1}
-    assert pandas.read_parquet(finished / "facts.parquet")["clean_score"].notna().sum() == 24
+    facts = pandas.read_parquet(finished / "facts.parquet")
+    assert len(facts.dropna(subset=["clean_score"])) == 24
 
 
 def test_only_known_keeps_what_the_model_itself_would_say(model: Path, tmp_path: Path):
@@ -173,21 +171,16 @@ def test_a_finished_sweep_is_not_run_again(finished: Path, model: Path, facts: P
 
 
 def test_only_what_is_missing_or_damaged_is_done_again(
-    finished: Path, model: Path, facts: Path, tmp_path: Path, units, monkeypatch
+    finished: Path, model: Path, facts: Path, tmp_path: Path, units
 ):
     out = tmp_path / "out"
-    with monkeypatch.context() as never:
-        never.setattr("mambascope.runner.sweep.finish", lambda *_: None)
-        sweep(config_of(model, facts), out)
-    assert traced_shards(out) == 6
-    done = sorted((out / "traced").iterdir())
-    done[1].unlink()
-    done[2].write_bytes(done[2].read_bytes()[:-9])
+    unfinished(config_of(model, facts), out)
+    damage(out / "traced")
     (out / "traced" / ".000003.0.parquet.xyz").write_bytes(b"torn")
     (out / ".cells.parquet.xyz").write_bytes(b"torn")
     units.clear()
     sweep(config_of(model, facts), out)
-    assert sorted(units) == [("traced", 1), ("traced", 2)]
+    assert sorted(units) == [("traced", 1), ("traced", 3)]
     assert same(out, finished)
     assert sorted(path.name for path in out.iterdir()) == [
         ".lock",
@@ -227,14 +220,10 @@ def test_another_configuration_is_refused(finished: Path, model: Path, facts: Pa
         sweep(config_of(model, changed), finished)
 
 
-def test_weights_that_changed_in_between_are_refused(
-    model: Path, facts: Path, tmp_path: Path, monkeypatch
-):
+def test_weights_that_changed_in_between_are_refused(facts: Path, tmp_path: Path):
     out, changing = tmp_path / "out", tmp_path / "model"
     save_model(changing, seed=1)
-    with monkeypatch.context() as never:
-        never.setattr("mambascope.runner.sweep.finish", lambda *_: None)
-        sweep(config_of(changing, facts), out)
+    unfinished(config_of(changing, facts), out)
     next((out / "traced").iterdir()).unlink()
     save_model(changing, seed=2)
     with pytest.raises(OutputError, match="results of other weights of the same model"):
