@@ -57,13 +57,12 @@ def model(request: pytest.FixtureRequest) -> ms.LanguageModel:
 def steps(monkeypatch) -> list[int]:
     """The rows of each step that goes the short way."""
     seen: list[int] = []
-    conv_step = step_numba.conv_step
 
-    def counted(x, *rest):
-        seen.append(len(x))
-        return conv_step(x, *rest)
+    def counted(step):
+        return lambda x, *rest: seen.append(len(x)) or step(x, *rest)
 
-    monkeypatch.setattr(step_numba, "conv_step", counted)
+    for name in ("selective_step", "ssd_step"):
+        monkeypatch.setattr(step_numba, name, counted(getattr(step_numba, name)))
     return seen
 
 

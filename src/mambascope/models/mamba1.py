@@ -104,14 +104,21 @@ class Mamba1Mixer(nn.Module):
 
     def _step(self, x: Float[Tensor, "rows D"], memory: MambaCarry) -> Float[Tensor, "rows D"]:
         """The output for one token of each row; the memory moves on."""
-        from mambascope.models.kernels.step_numba import conv_step, selective_step
+        from mambascope.models.kernels.step_numba import selective_step
 
         conv_in, z = linear(x, self.in_proj.weight, self.in_proj.bias).chunk(2, dim=-1)
-        u = conv_step(conv_in, self.conv_weight, self.conv_bias, memory.conv)
-        dt, B, C = self._dt_low_B_C(u)
-        dt = linear(dt, self.dt_proj.weight)
-        weights = self.dt_proj.bias, self.A_log
-        gated = selective_step(u, dt, *weights, B, C, self.D, z, memory.state)
+        gated = selective_step(
+            conv_in,
+            z,
+            (self.conv_weight, self.conv_bias),
+            self.x_proj.weight,
+            (self.dt_proj.weight, self.dt_proj.bias),
+            self.A_log,
+            self.D,
+            self.config.bcdt_norm_eps,
+            memory.conv,
+            memory.state,
+        )
         return linear(gated, self.out_proj.weight, self.out_proj.bias)
 
     def _reread(self, windows: Float[Tensor, "some K E"]) -> Reread:
@@ -122,19 +129,12 @@ class Mamba1Mixer(nn.Module):
     def _dt_B_C(
         self, u: Float[Tensor, "tokens E"]
     ) -> tuple[Float[Tensor, "tokens E"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]]:
-        dt, B, C = self._dt_low_B_C(u)
-        projected = linear(dt, self.dt_proj.weight)
-        return softplus_bias(projected, self.dt_proj.bias, overwrite=True), B, C
-
-    def _dt_low_B_C(
-        self, u: Float[Tensor, "tokens E"]
-    ) -> tuple[Float[Tensor, "tokens R"], Float[Tensor, "tokens N"], Float[Tensor, "tokens N"]]:
-        """As above, dt before its projection."""
         c = self.config
         dt, B, C = linear(u, self.x_proj.weight).split([c.dt_rank, c.d_state, c.d_state], dim=-1)
         if c.bcdt_norm_eps is not None:
             dt, B, C = (rms_norm(v, torch.ones_like(v[0]), c.bcdt_norm_eps) for v in (dt, B, C))
-        return dt, B, C
+        projected = linear(dt, self.dt_proj.weight)
+        return softplus_bias(projected, self.dt_proj.bias, overwrite=True), B, C
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,16 +33,30 @@ def test_the_convolution_and_what_it_remembers(taps, has_bias):
     assert close(memory, after)
 
 
+@pytest.mark.parametrize("rows", [5, 16, 37])
 @pytest.mark.parametrize("N", [16, 48])
-def test_the_selective_scan_with_its_softplus_and_gate(N):
+@pytest.mark.parametrize("eps", [None, 1e-3])
+def test_the_mixer_of_mamba_1_between_its_projections(rows, N, eps):
     torch.manual_seed(N)
-    u, low, z, B, C = (slice_of(ROWS, width) for width in (48, 48, 48, N, N))
-    bias, A_log, D, state = (torch.randn(*s) for s in ((48,), (48, N), (48,), (ROWS, 48, N)))
-    dt = F.softplus((low + bias).double())
-    true = recurrences.selective_scan(u, dt, -A_log.double().exp(), B, C, D, state, STEP)
-    got = step_numba.selective_step(u, low, bias, A_log, B, C, D, z, state)
+    step = Segments.of([1] * rows, slots=range(rows), keep="all")
+    x, z = slice_of(rows, 48), slice_of(rows, 48)
+    filters, bias, memory = torch.randn(48, 4), torch.randn(48), torch.randn(rows, 3, 48)
+    x_proj, dt_proj, dt_bias = torch.randn(5 + 2 * N, 48) / 7, torch.randn(48, 5), torch.randn(48)
+    A_log, D, state = torch.randn(48, N), torch.randn(48), torch.randn(rows, 48, N)
+
+    u = recurrences.causal_conv(x, filters, bias, memory, step)
+    low, B, C = (u @ x_proj.double().T).split([5, N, N], dim=1)
+    if eps is not None:
+        low, B, C = (v / (v.square().mean(1, keepdim=True) + eps).sqrt() for v in (low, B, C))
+    dt = F.softplus(low @ dt_proj.double().T + dt_bias.double())
+    true = recurrences.selective_scan(u, dt, -A_log.double().exp(), B, C, D, state, step)
+    after = recurrences.conv_carry(x, memory, step, 4)
+
+    weights = (filters, bias), x_proj, (dt_proj, dt_bias), A_log, D
+    got = step_numba.selective_step(x, z, *weights, eps, memory, state)
     assert close(got, true.out * F.silu(z.double()))
     assert close(state, true.kept)
+    assert close(memory, after)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -58,12 +72,14 @@ def test_the_scan_of_heads(groups, P):
 
 
 def test_large_steps_forget_and_nan_stays_in_its_row():
-    u, low, z = torch.ones(2, 16), torch.full((2, 16), 60.0), torch.ones(2, 16)
-    B = C = torch.ones(2, 16)
+    """u is 1, B and C are 1, dt is 60: what was remembered is gone, and 60 is remembered instead."""
+    x, z, zeros = torch.ones(2, 16), torch.ones(2, 16), torch.zeros(16)
+    x[1] = torch.nan
     state = torch.full((2, 16, 16), 7.0)
-    u[1] = torch.nan
-    zeros = torch.zeros(16)
-    out = step_numba.selective_step(u, low, zeros, torch.ones(16, 16), B, C, zeros, z, state)
-    torch.testing.assert_close(state[0], torch.full((16, 16), 60.0))
+    one = torch.tensor(1.2784645)  # silu of it is 1
+    projections = torch.full((33, 16), 1 / 16), (torch.zeros(16, 1), torch.full((16,), 60.0))
+    weights = (one.expand(16, 1).contiguous(), None), *projections, torch.ones(16, 16), zeros
+    out = step_numba.selective_step(x, z, *weights, None, torch.empty(2, 0, 16), state)
+    torch.testing.assert_close(state[0], torch.full((16, 16), 60.0), rtol=1e-5, atol=0)
     torch.testing.assert_close(out[0], torch.full((16,), 960.0) * F.silu(torch.ones(16)))
     assert out[1].isnan().all()

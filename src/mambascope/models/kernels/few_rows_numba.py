@@ -41,7 +41,7 @@ def _multiply(x, step, count, weight, bias, width, depth, out):
         sums = np.empty(LANES * LANES, dtype=np.float32)
         for block in range(job * blocks // _JOBS, (job + 1) * blocks // _JOBS):
             first = min(block * LANES, width - LANES)  # the last block begins within the one before
-            _sixteen_outputs(weight, first * depth, depth, lanes, sums)
+            sixteen_outputs(weight, first * depth, depth, lanes, sums)
             for m in range(count):
                 for o in range(LANES):
                     value = sums[o * LANES + m]
@@ -51,7 +51,8 @@ def _multiply(x, step, count, weight, bias, width, depth, out):
 
 
 @inlined
-def _sixteen_outputs(weight, at, depth, lanes, sums):
+def sixteen_outputs(weight, at, depth, lanes, sums):
+    """Products of sixteen rows of a weight, from `at` on, with x, whose rows lie in lanes: sums (output, row)."""
     zero = splat(_NOTHING)
     a = b = c = d = (zero, zero, zero, zero)
     for i in range(depth):
