@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mambascope.cli.model_command import ModelCommand
 from mambascope.methods.attention.config import AttentionConfig
 
 if TYPE_CHECKING:
@@ -16,26 +17,16 @@ MEMORY = ("retention", "half_lives")  # methods of the results beside it, and th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class Attention(ModelCommand):
     """Effective attention: how much each token reads of each earlier one, by layer; of a Mamba also what its state retains."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """A text, such as "The capital of France is"."""
-    model: str = "atlas-mamba1"
-    """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
-    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
-    """In place of the model's own, for one that comes without: a folder, a tokenizer.json, a bundled model or a hub id."""
     options: Annotated[AttentionConfig, tyro.conf.arg(name="")] = field(
         default_factory=AttentionConfig
     )
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A folder for the figures (PNG and HTML), the table and its manifest; of a Mamba also retention/ and half_lives/."""
-    device: str = "cpu"
-    """"cpu", "cuda" or "cuda:1"."""
-    dtype: str = "float32"
-    """"float32", "float64", "bfloat16" or "float16"."""
-    json: bool = False
-    """Print one JSON object on stdout, and nothing else there."""
 
     def run(self) -> None:
         """Compute the maps, print what was found, and write the files."""
@@ -61,9 +52,8 @@ class Attention:
         with ProgressBar(f"loading {self.model}") as bar:
             from mambascope.methods.attention.memory import half_life_spectrum, retention
             from mambascope.methods.attention.run import effective_attention
-            from mambascope.models.load import load
 
-            model = load(self.model, self.device, self.dtype, self.tokenizer)
+            model = self._load()
             given: dict[str, Any] = self.options.model_dump()
             result = effective_attention(
                 model, self.prompt, **given, progress=bar.follow("blocks of tokens")

@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 from pydantic import BaseModel
 
+from mambascope.cli.model_command import ModelCommand
+
 if TYPE_CHECKING:
     import xarray as xr
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptCommand(ABC):
+class Question:
+    """A prompt, what it is about, and how it should go on."""
+
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+    """A text that the model should continue, such as "The capital of France is"."""
+    subject: str
+    """The part of the prompt that it is about."""
+    answer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
+    """What the model should say; by default its own top token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptCommand(ModelCommand, Question, ABC):  # help lists the options of the last base first
     """One method on one prompt.
 
     A command names its method, what the progress bar says of it, its options, its report (a module with `print_summary`,
@@ -26,25 +40,7 @@ class PromptCommand(ABC):
     method: ClassVar[str]
     doing: ClassVar[str]
 
-    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """A text that the model should continue, such as "The capital of France is"."""
-    subject: str
-    """The part of the prompt that it is about."""
-    answer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
-    """What the model should say; by default its own top token."""
-    model: str = "atlas-mamba1"
-    """A bundled model, a folder, a GGUF file or a Hugging Face hub id (see `mambascope models`)."""
-    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
-    """In place of the model's own, for one that comes without: a folder, a tokenizer.json, a bundled model or a hub id."""
     options: BaseModel
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """A folder for the figures (PNG and HTML), the table and its manifest."""
-    device: str = "cpu"
-    """"cpu", "cuda" or "cuda:1"."""
-    dtype: str = "float32"
-    """"float32", "float64", "bfloat16" or "float16"."""
-    json: bool = False
-    """Print one JSON object on stdout, and nothing else there."""
 
     def run(self) -> None:
         """Ask, print what was found, and write the files."""
@@ -66,10 +62,8 @@ class PromptCommand(ABC):
         from mambascope.progress import ProgressBar
 
         with ProgressBar(f"loading {self.model}") as bar:
-            from mambascope.models.load import load
-
             return self._function()(
-                load(self.model, self.device, self.dtype, self.tokenizer),
+                self._load(),
                 self.prompt,
                 subject=self.subject,
                 answer=self.answer,
