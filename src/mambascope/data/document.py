@@ -1,7 +1,7 @@
 """A training text that knows which parts of it what stands before them decides.
 
 "The capital of France is" is followed by " Paris." and by nothing else; that France was asked about is chance. The loss
-weighs the two differently (data/corpus.py).
+weighs the two differently (data/mix.py).
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mambascope.data.corpus import Phase
+from mambascope.data.mix import Phase
 from mambascope.errors import ConfigError
 from mambascope.models.config import Mamba1Config, Mamba2Config, TransformerConfig
 from mambascope.options import wrong_option

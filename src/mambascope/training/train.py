@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch.optim import AdamW
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
-from mambascope.data.corpus import TrainingMix
+from mambascope.data.mix import TrainingMix
 from mambascope.data.recall import (
     RecallQuestion,
     passage_questions,
