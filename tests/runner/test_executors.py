@@ -52,7 +52,6 @@ def test_processes_give_the_same_bits(
 
 @pytest.mark.slow
 def test_ray_gives_the_same_bits(here: Path, model: Path, facts: Path, tmp_path: Path):
-    pytest.importorskip("ray")
     finish(command(model, facts, tmp_path / "out", "--executor", "ray", "--workers", "2"))
     for name in ("cells.parquet", "facts.parquet"):
         assert (tmp_path / "out" / name).read_bytes() == (here / name).read_bytes()
@@ -60,7 +59,6 @@ def test_ray_gives_the_same_bits(here: Path, model: Path, facts: Path, tmp_path:
 
 @pytest.mark.slow
 def test_a_ray_worker_that_is_killed_is_restarted_and_nothing_is_lost(model: Path, tmp_path: Path):
-    pytest.importorskip("ray")
     many = save_facts(tmp_path / "facts.jsonl", 120)
     finish(command(model, many, tmp_path / "here", batch=2))
     out = tmp_path / "out"
@@ -99,7 +97,6 @@ def test_without_ray_the_extra_is_named(model: Path, facts: Path, monkeypatch):
 
 
 def test_an_address_where_nothing_listens_is_an_error(model: Path, facts: Path, tmp_path: Path):
-    pytest.importorskip("ray")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -17,8 +18,6 @@ from tests.models.checkpoints.small import (
     reference,
     reference_logits,
 )
-
-gguf = pytest.importorskip("gguf", reason="needs the package gguf (extra: gguf)")
 
 MAMBA_NAMES = {
     "mixer.in_proj.weight": "ssm_in.weight",
