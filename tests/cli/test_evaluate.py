@@ -158,6 +158,18 @@ def test_published_questions_and_prompts_are_asked_together(
     assert named >= {"two_hop", "qa query", "qa unclassified", "all"}
 
 
+def test_what_is_wrong_with_the_comparison_is_said_before_anything_is_asked(
+    model, prompts, tmp_path, capsys
+):
+    edits, out, asked = tmp_path / "edits.json", tmp_path / "out", ("--prompts-file", str(prompts))
+    edits.write_text(json.dumps({"edits": [{"site": "attn_out", "op": "zero", "layers": [0]}]}))
+    assert evaluate(model, out, *asked, "--edits", str(edits)) == 2
+    assert "attn_out" in capsys.readouterr().err
+    assert evaluate(model, out, *asked, "--compare", str(tmp_path / "nowhere")) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_model_is_compared_with_itself_under_edits(model, prompts, tmp_path, capsys):
     edits, out = tmp_path / "edits.json", tmp_path / "out"
     edits.write_text(json.dumps(EDITS))

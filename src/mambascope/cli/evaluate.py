@@ -36,13 +36,18 @@ class Evaluate:
         """Evaluate, compare, and say what came out."""
         from mambascope.cli import evaluation_report
         from mambascope.runner.opening import open_results
+        from mambascope.runner.steady import linear_choice
         from mambascope.runner.sweep import sweep
+        from mambascope.runner.worker import Worker
 
+        asked = self._asked()
+        for compared in asked[1:]:  # what is wrong with it is said before the first one has worked
+            Worker(compared, linear_choice()).check()
         folders = [
             sweep(
                 config, folder, executor=self.executor, workers=self.workers, address=self.address
             )
-            for config, folder in zip(self._asked(), (self.out, self.out / COMPARED), strict=False)
+            for config, folder in zip(asked, (self.out, self.out / COMPARED), strict=False)
         ]
         report = evaluation_report.Report([open_results(folder) for folder in folders])
         files = report.write(self.out)

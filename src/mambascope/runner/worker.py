@@ -28,6 +28,10 @@ class Worker:
 
         return method_of(self.config.method)
 
+    def check(self) -> None:
+        """Load the model. Raises what would go wrong with every fact before any is asked."""
+        _ = self._model
+
     def run(self, unit: Unit) -> Done:
         """One unit. Raises what would go wrong with every fact; what is wrong with one fact is part of the result."""
         with steady(self.linear):
