@@ -228,6 +228,7 @@ def test_sources_that_are_not_there_are_errors(tmp_path: Path):
     for source, message in [
         ("bundled:capitals", "unknown relation 'capitals'"),
         ("no/such/file", "there is no fact set 'no/such/file'"),
+        ("", "there is no fact set ''"),
         (str(tmp_path), "holds no files of facts"),
     ]:
         with pytest.raises(DataError, match=message):

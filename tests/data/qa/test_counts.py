@@ -6,7 +6,7 @@ from mambascope.data.question import Category, Passage, Question
 
 def question(id: str, dataset: str, category: Category | None, **fields: object) -> Question:
     given = {"question": "Who?", "passages": (), "answers": ("a",), "origin": "f"}
-    return Question(id=id, dataset=dataset, category=category, **{**given, **fields})  # pyright: ignore[reportArgumentType]
+    return Question(id=id, dataset=dataset, category=category, **{**given, **fields})
 
 
 QUESTIONS = (

@@ -32,7 +32,7 @@ def read_facts(source: str | Path) -> FactSet:
     if is_bundled(str(source)):
         return read_bundled(str(source))
     path = Path(source).expanduser()
-    if path.is_dir():
+    if str(source).strip() and path.is_dir():
         return _folder(str(source), path)
     if not path.is_file():
         raise DataError(
