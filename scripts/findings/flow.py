@@ -37,8 +37,7 @@ DRAWN = ("first", "subject", "relation_minus_last", "last", "random:subject")
 ONE_OTHER = "random:subject_last"
 """One random token beside the subject's last: the control of every source of one token that has none of its own."""
 FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
-OF_LEDGER = 400  # facts, in turn from each relation
-LEDGER_ROLES = ("before", "subject_middle", "subject_last", "after")
+LEDGER_ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after")
 PART = 1000  # facts of the sweeps of modes and features
 
 
@@ -128,9 +127,9 @@ def main() -> None:
 
 
 def ledger_of(study: Study, runs: Path, limit: list[str], workers: int) -> xr.Dataset:
-    """The mean ledger of some known facts of the study, each source beside its random control."""
+    """The mean ledger of the study's known facts, each source beside its random control."""
     sources = [*LEDGER_ROLES, *(f"random:{role}" for role in LEDGER_ROLES)]
-    facts = ["--facts", study.facts, "--only-known", *(limit or ["--limit", str(OF_LEDGER)])]
+    facts = ["--facts", study.facts, "--only-known", *limit]
     out = runs / f"{study.name}-ledger"
     asked = ["--model", study.model, "--source", *sources, "--out", str(out)]
     run(["sweep", "ledger", *facts, *asked], workers)
