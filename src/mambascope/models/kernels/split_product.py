@@ -38,10 +38,8 @@ from mambascope.models.kernels.simd import LANES, load
 
 _BLOCK = 2 * TILE  # rows and outputs that are summed at once
 _STEP = PARTS * TILE_NUMBERS  # numbers of one tile with all its parts
-_DEEP, _ROWS = (
-    24,
-    224,
-)  # tiles and rows that are split at once: one megabyte, which stays in the second cache
+# Rows and tiles of their depth that are split at once: a megabyte, which stays in the second cache.
+_ROWS, _DEEP = 224, 24
 _PACKED_AT_ONCE = 1024
 
 
