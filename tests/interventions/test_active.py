@@ -29,7 +29,7 @@ def waves(draw):
 @given(wave=waves())
 def test_joining_equals_a_loop_over_pairs_and_tokens(wave):
     base = Segments.of(LENGTHS)
-    active = Active(VARIANTS, LENGTHS, torch.empty(0, 1))
+    active = Active(VARIANTS, LENGTHS, torch.empty(VARIANTS * LENGTHS.sum(), 1))
     expected: dict[tuple[int, int], dict[int, float]] = {}
     for layer, joining in enumerate(wave):
         resid = torch.arange(8.0)[:, None] + 10 * layer
@@ -44,14 +44,14 @@ def test_joining_equals_a_loop_over_pairs_and_tokens(wave):
         assert [*zip(active.variants.tolist(), active.rows.tolist(), strict=True)] == [*expected]
         assert active.starts.tolist() == [min(own) for own in expected.values()]
         # A block that changes every token: what a pair has must not be taken from the base run again.
-        active.resid = active.resid + 1000
+        active.resid.add_(1000)
         for own in expected.values():
             own.update({position: value + 1000 for position, value in own.items()})
 
 
 def test_segments_and_places_are_those_of_the_suffixes():
     base = Segments.of(LENGTHS)
-    active = Active(VARIANTS, LENGTHS, torch.empty(0, 1))
+    active = Active(VARIANTS, LENGTHS, torch.empty(VARIANTS * LENGTHS.sum(), 1))
     rows, starts = np.array([0, 2]), np.array([1, 3])
     active.join([(1, Touch(0, (), (), rows, starts))], torch.zeros(8, 1), base)
     segments = active.segments()

@@ -19,17 +19,22 @@ from mambascope.sites.positions import ranges
 class Active:
     """The pairs that have begun, in order of joining: `variants`, `rows`, `starts`, and their suffixes' `resid`."""
 
-    def __init__(self, n_variants: int, lengths: np.ndarray, nothing: Float[Tensor, "0 D"]) -> None:
+    def __init__(self, n_variants: int, lengths: np.ndarray, room: Float[Tensor, "most D"]) -> None:
         """No pair has begun.
 
         lengths: of the base run's prompts
-        nothing: a residual without tokens, of the dtype and on the device of the others
+        room:    where the residual of all pairs that will ever begin finds its place
         """
         self.lengths = lengths
         self.variants = self.rows = self.starts = np.empty(0, dtype=np.int64)
-        self.resid: Tensor = nothing
+        self._room: Tensor = room
         # The place of each (variant, row) pair among those that have begun; -1 while it equals the base run.
         self._place = np.full((n_variants, len(lengths)), -1, dtype=np.int64)
+
+    @property
+    def resid(self) -> Float[Tensor, "tokens D"]:
+        """The suffixes' residual, one behind the other."""
+        return self._room[: int(self.sizes.sum())]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -81,17 +86,17 @@ class Active:
         self.rows, self.starts = rows, starts
         if (starts[:count] == old_starts).all():
             fresh = self._index(base.offsets[rows[count:]] + starts[count:], self.sizes[count:])
-            self.resid = torch.cat([old_resid, resid[fresh]])
+            torch.index_select(resid, 0, fresh, out=self.resid[len(old_resid) :])
             return
         sizes = self.sizes
         offsets = np.cumsum(sizes) - sizes
         missing = sizes.copy()
         missing[:count] -= old_sizes
-        self.resid = resid.new_empty(int(sizes.sum()), resid.shape[1])
+        old_resid = old_resid.clone()  # the places of the old and of the new overlap
         taken = resid[self._index(base.offsets[rows] + starts, missing)]
         self.resid[self._index(offsets, missing)] = taken
         self.resid[self._index(offsets[:count] + missing[:count], old_sizes)] = old_resid
 
     def _index(self, begins: np.ndarray, sizes: np.ndarray) -> Tensor:
         """The indices of so many tokens from each begin on."""
-        return torch.from_numpy(ranges(begins, sizes)).to(self.resid.device)
+        return torch.from_numpy(ranges(begins, sizes)).to(self._room.device)

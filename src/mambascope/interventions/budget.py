@@ -88,7 +88,7 @@ def waves(
     slots = np.zeros((len(lengths), int(lengths.max(initial=0)) + 1), dtype=bool)
     for number in range(begin, len(plans)):
         rows, starts = _earliest(plans[number], lengths)
-        more = int((lengths[rows] - starts).sum())
+        more = suffixes(plans[number], lengths)
         own = {cut.key: len(rows) for touch in plans[number] for cut in touch.cuts}
         count = int(slots.sum()) + int((~slots[rows, starts]).sum())
         count += sum((shadows | own).values())
@@ -100,6 +100,12 @@ def waves(
         tokens, shadows = tokens + more, shadows | own
         slots[rows, starts] = True
     return [*found, range(first, len(plans))] if first < len(plans) else found
+
+
+def suffixes(plan: Sequence[Touch], lengths: np.ndarray) -> int:
+    """The tokens of all suffixes that a variant changes."""
+    rows, starts = _earliest(plan, lengths)
+    return int((lengths[rows] - starts).sum())
 
 
 def _earliest(plan: Sequence[Touch], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mambascope.errors import ModelError
 from mambascope.interventions.active import Active
-from mambascope.interventions.budget import Budget, waves
+from mambascope.interventions.budget import Budget, suffixes, waves
 from mambascope.interventions.metrics import Metric
 from mambascope.interventions.recorder import Recorder
 from mambascope.interventions.shadows import Shadows
@@ -133,8 +133,8 @@ class _Wave:
             for touch in plans[number]:
                 if len(touch.rows):
                     self.at.setdefault(touch.layer, []).append((number, touch))
-        nothing = torch.empty(0, model.config.d_model, device=model.device)
-        self.active = Active(len(plans), self.lengths, nothing)
+        self.n_variants = len(plans)
+        self.most = sum(suffixes(plans[number], self.lengths) for number in chosen)
 
     def run(
         self, metrics: Mapping[str, Metric], scores: dict[str, Scores]
@@ -145,7 +145,8 @@ class _Wave:
         tap = model.tap(segments, base.edits, self.recorder.requests)
         ids = torch.tensor([i for prompt in base.prompts for i in prompt], device=model.device)
         resid = model.embed(ids, segments, tap)
-        self.active.resid = resid[:0]
+        room = resid.new_empty(self.most, resid.shape[1])
+        self.active = Active(self.n_variants, self.lengths, room)
         self.active.join(self.at.get(-1, []), resid, segments)
         self._edit_embeddings(ids, segments)
         for layer, block in enumerate(model.blocks):
@@ -196,7 +197,7 @@ class _Wave:
         tap = self.model.tap(segments)
         self._place_base_edits(tap, "embed")
         self._place_edits(tap, -1, joining, active.variants)
-        active.resid = self.model.embed(ids[active.tokens_of(base)], segments, tap)
+        active.resid[:] = self.model.embed(ids[active.tokens_of(base)], segments, tap)
 
     # ---- one layer -------------------------------------------------------------------------------
 
