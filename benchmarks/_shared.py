@@ -91,13 +91,20 @@ def products_of(model: ms.LanguageModel, tokens: int) -> list[Callable[[], Any]]
     """All matrix products of one forward pass and nothing else, on every backend of this machine."""
     weights = [m.weight.detach() for m in model.blocks.modules() if isinstance(m, nn.Linear)]
     inputs = {w.shape[1]: torch.randn(tokens, w.shape[1]) for w in weights}
-    return [lambda: [F.linear(inputs[w.shape[1]], w) for w in weights]] + [
-        _with_copies(packing, weights, inputs) for packing in PACKINGS if packing.available()
-    ]
+    plain = [(w, inputs[w.shape[1]]) for w in weights]
+    calls = [_each(F.linear, plain)]
+    for packing in PACKINGS:
+        if packing.available():
+            copies = [(packing.pack(w)[0], x) for w, x in plain]
+            calls.append(_each(lambda x, w, by=packing: by.multiply(x, w, None), copies))
+    return calls
 
 
-def _with_copies(
-    packing: Packing, weights: list[Tensor], inputs: dict[int, Tensor]
-) -> Callable[[], Any]:
-    copies = [(packing.pack(w)[0], inputs[w.shape[1]]) for w in weights]
-    return lambda: [packing.multiply(x, copy, None) for copy, x in copies]
+def _each(product: Callable[..., Tensor], operands: list[tuple[Any, Tensor]]) -> Callable[[], None]:
+    """One product after the other, none kept: what is kept would take fresh memory each time."""
+
+    def run() -> None:
+        for weight, x in operands:
+            product(x, weight)
+
+    return run
