@@ -91,6 +91,20 @@ def test_the_linear_product_goes_this_way_where_it_is_asked_to(monkeypatch):
     assert packed_bytes() == 0
 
 
+def test_few_rows_are_left_to_the_kernel_that_reads_less(monkeypatch):
+    x, weight = torch.randn(17, 64), torch.randn(96, 64)
+    for wanted in ("amx", ""):
+        monkeypatch.setenv("MAMBASCOPE_LINEAR", wanted)
+        release_packed_weights()
+        with torch.no_grad():
+            linear(x[:16], weight)
+        assert packed_bytes() == 0
+    monkeypatch.setenv("MAMBASCOPE_LINEAR", "amx")
+    with torch.no_grad():
+        linear(x, weight)
+    assert packed_bytes() > 0
+
+
 def test_without_the_unit_pytorch_multiplies(monkeypatch):
     import mambascope.models.kernels.split_product as module
 

@@ -3,10 +3,11 @@
 In float32 on CPU PyTorch's `F.linear` goes through MKL, which on some processors reaches a fraction of their speed; oneDNN
 with a packed weight does not (onednn.py). On processors with a bfloat16 matrix unit our own product is faster than both, at
 the same accuracy (split_product.py). With few rows, as in decoding, reading the weights is most of the work, which
-few_rows_numba.py does without a copy. Which is fastest depends on the machine and on the number of rows: measured once per
-process and class of row counts (some hundredths of a second each), or set by MAMBASCOPE_LINEAR=mkl, onednn, amx or numba;
-what is set but cannot compute a product leaves it to MKL. Where gradients are needed, and for other dtypes and devices, it
-is always `F.linear`.
+few_rows_numba.py does without a copy, and the matrix unit's larger copy would cost time. Which is fastest depends on the
+machine and on the number of rows: measured once per process and class of row counts (some hundredths of a second each), or
+set by MAMBASCOPE_LINEAR=mkl, onednn, amx or numba; what is set but cannot compute a product leaves it to MKL, and few rows
+of the matrix unit to the kernel for them. Where gradients are needed, and for other dtypes and devices, it is always
+`F.linear`.
 
 A packed weight is a second copy (packed.py): the weights in use take twice their memory with oneDNN, two and a half times
 with the matrix unit.
@@ -86,6 +87,8 @@ def _chosen(rows: int, wanted: str, ours: bool) -> str:
         raise ConfigError(
             f"MAMBASCOPE_LINEAR is {wanted!r}; it must be {', '.join(_CHOICES[:-1])} or {_CHOICES[-1]}, or unset"
         )
+    if wanted == "amx" and rows <= _FEW:
+        wanted = "numba"  # it reads less, and reading is most of the work
     if wanted:
         return wanted if _able(wanted, rows, ours) else "mkl"
     # Only one way of packing is tried, so that no weight is copied twice.
@@ -97,9 +100,9 @@ def _able(backend: str, rows: int, ours: bool) -> bool:
     """Whether the backend can compute a product of so many rows."""
     if backend == "numba":
         return ours and rows <= _FEW
-    if backend == "mkl":
-        return True
-    return (ours or backend == "onednn") and _packing(backend).available()
+    if backend == "amx":
+        return ours and rows > _FEW and _packing(backend).available()
+    return backend == "mkl" or _packing(backend).available()
 
 
 def _packing(backend: str) -> Packing:
