@@ -23,7 +23,6 @@ from transformers import (
 
 import mambascope as ms
 from mambascope.models.kernels.onednn import ONEDNN
-from mambascope.models.kernels.packed import Packing
 from mambascope.models.kernels.split_product import SPLIT
 
 LAYERS, WIDTH, VOCAB = 24, 768, 50_280  # mamba-130m and mamba2-130m
