@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mambascope.models.kernels import linear, release_packed_weights
+from mambascope.models.kernels.linear import _chosen
 from mambascope.models.kernels.matrix_unit import has_matrix_unit
 from mambascope.models.kernels.packed import packed_bytes
 
@@ -105,7 +106,15 @@ def test_few_rows_are_left_to_the_kernel_that_reads_less(monkeypatch):
     assert packed_bytes() > 0
 
 
-def test_without_the_unit_pytorch_multiplies(monkeypatch):
+@pytest.fixture
+def undecided():
+    """No backend is chosen yet, nor will what is chosen here last."""
+    _chosen.cache_clear()
+    yield
+    _chosen.cache_clear()
+
+
+def test_without_the_unit_pytorch_multiplies(monkeypatch, undecided):
     import mambascope.models.kernels.split_product as module
 
     monkeypatch.setenv("MAMBASCOPE_LINEAR", "amx")
