@@ -7,7 +7,7 @@ which the three smallest are below half a unit in the last place. Before the fir
 (matrix_unit.py) must have been true in this process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,17 @@ def _plus(builder: Any, index: Any, more: int) -> Any:
     return builder.add(index, ir.Constant(index.type, more))
 
 
+def _sums(
+    context: Any, builder: Any, signature: Any, values: Any
+) -> Iterator[tuple[ir.Constant, Any, Any]]:
+    """(tile, place, bytes from row to row) of the four sums that (array, at, below, step) names."""
+    data = _data(context, builder, signature.args[0], values[0])
+    apart = builder.mul(values[3], ir.Constant(_LONG, 4))
+    for tile in range(4):
+        place = _plus(builder, values[1 + tile // 2], TILE * (tile % 2))
+        yield _tile(tile), _at(builder, data, place), apart
+
+
 def _load(builder: Any, tile: int, pointer: Any, step: Any) -> None:
     _call(builder, "llvm.x86.tileloadd64", [_tile(tile), pointer, step])
 
@@ -98,11 +109,8 @@ def load_sums(context, source, at, below, step):
     """Let the sums begin with these numbers, those of the lower tiles from `below` on, one row every `step` numbers."""
 
     def codegen(context, builder, signature, values):
-        data = _data(context, builder, signature.args[0], values[0])
-        apart = builder.mul(values[3], ir.Constant(_LONG, 4))
-        for tile in range(4):
-            place = _plus(builder, values[1 + tile // 2], TILE * (tile % 2))
-            _load(builder, tile, _at(builder, data, place), apart)
+        for where in _sums(context, builder, signature, values):
+            _call(builder, "llvm.x86.tileloadd64", where)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, types.intp), codegen
@@ -138,12 +146,8 @@ def store_sums(context, out, at, below, step):
     """Write the sums from `at` on, those of the lower tiles from `below` on, one row every `step` numbers."""
 
     def codegen(context, builder, signature, values):
-        data = _data(context, builder, signature.args[0], values[0])
-        apart = builder.mul(values[3], ir.Constant(_LONG, 4))
-        for tile in range(4):
-            place = _plus(builder, values[1 + tile // 2], TILE * (tile % 2))
-            where = _at(builder, data, place)
-            _call(builder, "llvm.x86.tilestored64", [_tile(tile), where, apart])
+        for where in _sums(context, builder, signature, values):
+            _call(builder, "llvm.x86.tilestored64", where)
         return context.get_dummy_value()
 
     return types.void(out, types.intp, types.intp, types.intp), codegen
