@@ -15,8 +15,9 @@ from transformers import (
 )
 
 import mambascope as ms
+from mambascope.models.config import Mamba1Config
 from mambascope.models.decoding import decode
-from mambascope.models.kernels import step_numba
+from mambascope.models.kernels import layer_step_numba, step_numba
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7, 9], [2, 7]]
 EDIT = ms.Edit(site="mixer_out", op="scale", layers=[0], value=-1.5)
@@ -53,16 +54,27 @@ def model(request: pytest.FixtureRequest) -> ms.LanguageModel:
     return made
 
 
+@pytest.fixture(autouse=True, params=["numba", "mkl"])
+def products(request: pytest.FixtureRequest, monkeypatch) -> str:
+    """With our products for few rows a layer of Mamba-1 is one call, without them its mixer has a kernel between two."""
+    monkeypatch.setenv("MAMBASCOPE_LINEAR", request.param)
+    return request.param
+
+
 @pytest.fixture
-def steps(monkeypatch) -> list[int]:
-    """The rows of each step that goes the short way."""
-    seen: list[int] = []
+def steps(model, products, monkeypatch) -> list[tuple[int, int]]:
+    """The rows of each step that goes the short way, and where its state lies."""
+    seen: list[tuple[int, int]] = []
 
     def counted(step):
-        return lambda x, *rest: seen.append(len(x)) or step(x, *rest)
+        return lambda x, *rest: seen.append((len(x), rest[-1].data_ptr())) or step(x, *rest)
 
-    for name in ("selective_step", "ssd_step"):
-        monkeypatch.setattr(step_numba, name, counted(getattr(step_numba, name)))
+    module, name = step_numba, "ssd_step"
+    if isinstance(model.config, Mamba1Config):
+        module, name = step_numba, "selective_step"
+        if products == "numba":
+            module, name = layer_step_numba, "layer_step"
+    monkeypatch.setattr(module, name, counted(getattr(module, name)))
     return seen
 
 
@@ -95,7 +107,7 @@ def test_each_token_gives_the_logits_of_a_whole_pass(model, steps):
         run = model.run(tokens[:, None].tolist(), carry=run.carry, logits="last", keep_carry=True)
         whole = model.run(rows, logits="last").logits
         torch.testing.assert_close(run.logits, whole, atol=2e-4, rtol=1e-3)
-    assert steps == [len(PROMPTS)] * 6 * model.config.n_layers
+    assert [rows for rows, _ in steps] == [len(PROMPTS)] * 6 * model.config.n_layers
 
 
 def test_what_is_remembered_is_what_a_whole_pass_leaves(model):
@@ -128,7 +140,7 @@ def test_rows_that_end_leave_the_others_as_they_are(model, steps):
 
     found = model.generate(PROMPTS, max_new_tokens=8, ended=ended)
     assert found == [wanted[0], wanted[1][:3], *wanted[2:]]
-    assert set(steps) == {4, 3}
+    assert {rows for rows, _ in steps} == {4, 3}
 
 
 def test_a_carry_that_is_kept_is_not_written_into(model):
@@ -142,20 +154,32 @@ def test_a_carry_that_is_kept_is_not_written_into(model):
         assert torch.equal(carry.state, state)
 
 
-def test_decoding_stays_in_the_memory_of_its_first_step(model, monkeypatch):
-    seen = []
-    name = (
-        "selective_step"
-        if "dt_proj" in dict(model.blocks[0].mixer.named_children())
-        else "ssd_step"
-    )
-    step = getattr(step_numba, name)
-    monkeypatch.setattr(
-        step_numba, name, lambda *given: seen.append(given[-1].data_ptr()) or step(*given)
-    )
+def test_decoding_stays_in_the_memory_of_its_first_step(model, steps):
     decode(model, carried(model), 6)
-    layers = model.config.n_layers
-    assert seen == seen[:layers] * 5
+    places = [place for _, place in steps]
+    assert places == places[: model.config.n_layers] * 5
+
+
+def test_the_last_use_of_a_carry_is_in_its_own_memory(model, steps):
+    run = carried(model)
+    places = [carry.state.data_ptr() for carry in run.carry.layers]
+    wanted = decode(model, run, 6)
+    steps.clear()
+    assert decode(model, run, 6, last_use=True) == wanted
+    assert [place for _, place in steps] == places * 5
+
+
+def test_a_weight_that_changes_or_moves_is_seen(model):
+    changed = copy.deepcopy(model)
+    before = changed.generate(PROMPTS, max_new_tokens=8)
+    for block in changed.blocks:
+        block.mixer.out_proj.weight.mul_(-1)
+    flipped = long_way(changed, PROMPTS, 8)
+    assert changed.generate(PROMPTS, max_new_tokens=8) == flipped != before
+    for block in changed.blocks:
+        block.mixer.out_proj.weight = torch.nn.Parameter(-block.mixer.out_proj.weight)
+    assert changed.generate(PROMPTS, max_new_tokens=8) == before
+    assert model.generate(PROMPTS, max_new_tokens=8) == before
 
 
 def test_half_precision_goes_the_long_way(model, steps):

@@ -48,16 +48,20 @@ def decode(
     *,
     edits: Sequence[Edit] = (),
     ended: Ended | None = None,
+    last_use: bool = False,
 ) -> list[list[int]]:
     """Greedy continuations of prompts that were run with `logits="last", keep_carry=True` under these edits.
 
-    ended: told a continuation so far after each of its tokens; True ends it
+    ended:    told a continuation so far after each of its tokens; True ends it
+    last_use: whether the prompts' carry may be written over
     A continuation ends after `max_new_tokens`, or before an end-of-text token of the configuration.
     """
     assert prompts.logits is not None and prompts.carry is not None
     going_on, eos = lasting(model, edits), set(model.config.eos_ids)
     made: list[list[int]] = [[] for _ in prompts.ids]
     logits, carry, alive = prompts.logits, prompts.carry, list(range(len(made)))
+    if last_use:
+        carry = replace(carry, layers=[given_away(layer) for layer in carry.layers])
     for number in range(max_new_tokens):
         chosen = _on_top(logits)
         slots = [slot for slot, token in enumerate(chosen) if token not in eos]

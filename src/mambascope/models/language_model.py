@@ -192,7 +192,7 @@ class LanguageModel(nn.Module):
             raise ConfigError(f"max_new_tokens must be 1 or more, not {max_new_tokens!r}")
         lasting(self, edits)
         run = self.run(prompt, edits=edits, cuts=cuts, logits="last", keep_carry=True)
-        made = decode(self, run, max_new_tokens, edits=edits, ended=ended)
+        made = decode(self, run, max_new_tokens, edits=edits, ended=ended, last_use=True)
         if isinstance(prompt, str):
             return self.tokenizer.decode(made[0])
         if not isinstance(prompt, Tensor) and all(isinstance(p, str) for p in prompt):

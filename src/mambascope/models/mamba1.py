@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from mambascope.models.config import Mamba1Config
 from mambascope.models.cut_readout import ConvInput, Reread, run_scan_with_cuts
 from mambascope.models.kernels import (
+    FlatWeights,
     ScanOutput,
+    can_step_whole_layer,
     gate,
     linear,
     rms_norm,
@@ -101,6 +103,14 @@ class Mamba1Mixer(nn.Module):
         gated = tap("gated", gate(tap("scan_out", y), z, overwrite=tap.idle))
         out = linear(gated, self.out_proj.weight, self.out_proj.bias)
         return out, MambaCarry(conv, state) if len(segments.keep) else None
+
+    @property
+    def weights(self) -> tuple[Tensor | None, ...]:
+        """All weights, in the order in which a token meets them."""
+        x_proj, dt_proj = self.x_proj.weight, self.dt_proj
+        convolution, out = (self.conv_weight, self.conv_bias), self.out_proj
+        scan = x_proj, dt_proj.weight, dt_proj.bias, self.A_log, self.D
+        return (self.in_proj.weight, self.in_proj.bias, *convolution, *scan, out.weight, out.bias)
 
     def _step(self, x: Float[Tensor, "rows D"], memory: MambaCarry) -> Float[Tensor, "rows D"]:
         """The output for one token of each row; the memory moves on."""
@@ -196,6 +206,7 @@ class Mamba1Block(nn.Module):
         super().__init__()
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.mixer = Mamba1Mixer(config)
+        self._flat = FlatWeights()
 
     def forward(
         self,
@@ -206,11 +217,33 @@ class Mamba1Block(nn.Module):
     ) -> tuple[Float[Tensor, "some D"], Carry | None]:
         """See models/protocol.py."""
         assert carry is None or isinstance(carry, MambaCarry)
+        stepped = self._step(resid, segments, carry, tap)
+        if stepped is not None:
+            return stepped
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
         resid = segments.needed(resid)
         return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry
+
+    def _step(
+        self,
+        resid: Float[Tensor, "rows D"],
+        segments: Segments,
+        carry: MambaCarry | None,
+        tap: LayerTap,
+    ) -> tuple[Float[Tensor, "rows D"], MambaCarry] | None:
+        """The same for one token of each of a few rows, in one call; None where that is not possible."""
+        if not (segments.steps and can_step_whole_layer(resid)):
+            return None
+        weights = self._flat.of(self.norm.weight, *self.mixer.weights)
+        memory = memory_to_step(resid, segments, carry, tap) if weights else None
+        if memory is None:
+            return None
+        from mambascope.models.kernels.layer_step_numba import layer_step
+
+        eps = self.norm.eps, self.mixer.config.bcdt_norm_eps
+        return layer_step(resid, weights, *eps, memory.conv, memory.state), memory
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambascope.models.kernels import step_numba
+from mambascope.models.kernels import FlatWeights, layer_step_numba, step_numba
 from mambascope.sites.segments import Segments
 from tests.models.kernels import recurrences
 
@@ -19,6 +19,27 @@ def close(got, expected):
 def slice_of(*shape):
     """A column slice of a wider matrix, as a mixer has them."""
     return torch.randn(shape[0], 11 + shape[1])[:, 4 : 4 + shape[1]]
+
+
+def mixer(N):
+    """Random weights of 48 channels: filters, bias, x_proj, dt_proj, its bias, A_log, D."""
+    convolution = torch.randn(48, 4), torch.randn(48)
+    projections = torch.randn(5 + 2 * N, 48) / 7, torch.randn(48, 5), torch.randn(48)
+    return *convolution, *projections, torch.randn(48, N), torch.randn(48)
+
+
+def between_projections(x, z, weights, eps, memory, state):
+    """The gated output, and what is remembered of the inputs and in the state, in float64."""
+    filters, bias, x_proj, dt_proj, dt_bias, A_log, D = weights
+    N, step = A_log.shape[1], Segments.of([1] * len(x), slots=range(len(x)), keep="all")
+    u = recurrences.causal_conv(x, filters, bias, memory, step)
+    low, B, C = (u @ x_proj.double().T).split([5, N, N], dim=1)
+    if eps is not None:
+        low, B, C = (v / (v.square().mean(1, keepdim=True) + eps).sqrt() for v in (low, B, C))
+    dt = F.softplus(low @ dt_proj.double().T + dt_bias.double())
+    true = recurrences.selective_scan(u, dt, -A_log.double().exp(), B, C, D, state, step)
+    after = recurrences.conv_carry(x, memory, step, filters.shape[1])
+    return true.out * F.silu(z.double()), after, true.kept
 
 
 @pytest.mark.parametrize("taps", [1, 2, 4])
@@ -38,24 +59,35 @@ def test_the_convolution_and_what_it_remembers(taps, has_bias):
 @pytest.mark.parametrize("eps", [None, 1e-3])
 def test_the_mixer_of_mamba_1_between_its_projections(rows, N, eps):
     torch.manual_seed(N)
-    step = Segments.of([1] * rows, slots=range(rows), keep="all")
     x, z = slice_of(rows, 48), slice_of(rows, 48)
-    filters, bias, memory = torch.randn(48, 4), torch.randn(48), torch.randn(rows, 3, 48)
-    x_proj, dt_proj, dt_bias = torch.randn(5 + 2 * N, 48) / 7, torch.randn(48, 5), torch.randn(48)
-    A_log, D, state = torch.randn(48, N), torch.randn(48), torch.randn(rows, 48, N)
+    weights, memory, state = mixer(N), torch.randn(rows, 3, 48), torch.randn(rows, 48, N)
+    gated, after, states = between_projections(x, z, weights, eps, memory, state)
+    filters, bias, x_proj, *dt_proj, A_log, D = weights
+    given = (filters, bias), x_proj, tuple(dt_proj), A_log, D
+    assert close(step_numba.selective_step(x, z, *given, eps, memory, state), gated)
+    assert close(state, states)
+    assert close(memory, after)
 
-    u = recurrences.causal_conv(x, filters, bias, memory, step)
-    low, B, C = (u @ x_proj.double().T).split([5, N, N], dim=1)
-    if eps is not None:
-        low, B, C = (v / (v.square().mean(1, keepdim=True) + eps).sqrt() for v in (low, B, C))
-    dt = F.softplus(low @ dt_proj.double().T + dt_bias.double())
-    true = recurrences.selective_scan(u, dt, -A_log.double().exp(), B, C, D, state, step)
-    after = recurrences.conv_carry(x, memory, step, 4)
 
-    weights = (filters, bias), x_proj, (dt_proj, dt_bias), A_log, D
-    got = step_numba.selective_step(x, z, *weights, eps, memory, state)
-    assert close(got, true.out * F.silu(z.double()))
-    assert close(state, true.kept)
+@pytest.mark.parametrize("rows", [1, 5, 16])
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("eps", [None, 1e-3])
+def test_a_whole_layer_of_mamba_1(rows, has_bias, eps):
+    torch.manual_seed(rows)
+    resid, norm, weights = 3 * slice_of(rows, 32), torch.rand(32), mixer(16)
+    memory, state = torch.randn(rows, 3, 48), torch.randn(rows, 48, 16)
+    in_proj, out_proj = torch.randn(96, 32) / 6, torch.randn(32, 48) / 7
+    biases = [torch.randn(96), torch.randn(32)] if has_bias else [None, None]
+    wide = resid.double()
+    normed = wide / (wide.square().mean(1, keepdim=True) + 0.5).sqrt() * norm
+    in_bias, out_bias = (None if bias is None else bias.double() for bias in biases)
+    x, z = F.linear(normed, in_proj.double(), in_bias).chunk(2, dim=1)
+    gated, after, states = between_projections(x, z, weights, eps, memory, state)
+    true = wide + F.linear(gated, out_proj.double(), out_bias)
+
+    flat = FlatWeights().of(norm, in_proj, biases[0], *weights, out_proj, biases[1])
+    assert close(layer_step_numba.layer_step(resid, flat, 0.5, eps, memory, state), true)
+    assert close(state, states)
     assert close(memory, after)
 
 

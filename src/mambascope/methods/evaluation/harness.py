@@ -148,7 +148,8 @@ class HarnessModel(TemplateLM):
             return any(text in self.tokenizer.decode(made) for text in until)
 
         run = self._run(rows)
-        made = decode(self._model, run, count, edits=self._edits, ended=ended if until else None)
+        when = ended if until else None
+        made = decode(self._model, run, count, edits=self._edits, ended=when, last_use=True)
         return [_cut_off(self.tokenizer.decode(ids), until) for ids in made]
 
     def _run(self, rows: list[Row]) -> Run:

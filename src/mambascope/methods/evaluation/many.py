@@ -116,8 +116,8 @@ def _together(
     def ended(made: list[int]) -> bool:
         return scores.answered(model.tokenizer.decode(made))
 
-    made = decode(model, run, count, edits=edits, ended=ended)
     likely = likeliness(model, questions, run, edits)
+    made = decode(model, run, count, edits=edits, ended=ended, last_use=True)
     tops = run.logits.argmax(-1).tolist()
     return [
         _result(

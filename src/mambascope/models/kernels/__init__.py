@@ -3,6 +3,7 @@
 from mambascope.models.kernels.definition import ScanOutput, conv_carry
 from mambascope.models.kernels.dispatch import (
     can_step,
+    can_step_whole_layer,
     causal_conv,
     gate,
     rms_norm,
@@ -10,12 +11,15 @@ from mambascope.models.kernels.dispatch import (
     softplus_bias,
     ssd_scan,
 )
+from mambascope.models.kernels.flat_weights import FlatWeights
 from mambascope.models.kernels.linear import fastest_packing, linear
 from mambascope.models.kernels.packed import release_packed_weights, without_new_copies
 
 __all__ = [
+    "FlatWeights",
     "ScanOutput",
     "can_step",
+    "can_step_whole_layer",
     "causal_conv",
     "conv_carry",
     "fastest_packing",

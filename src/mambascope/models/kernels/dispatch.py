@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mambascope.models.kernels import cuda, definition
 from mambascope.models.kernels.definition import ScanOutput
+from mambascope.models.kernels.linear import FEW, reads_in_place
 from mambascope.sites.segments import Segments
 
 _SMALL = 16_384  # numbers below which PyTorch's operators cost less than starting a kernel
@@ -122,6 +123,12 @@ def can_step(x: Float[Tensor, "tokens D"], conv: Tensor, state: Tensor) -> bool:
     """True if the kernels for one token of each row (step_numba.py) can go on from this memory."""
     whole = all(memory.shape[-1] % _WHOLE_VECTORS == 0 for memory in (conv, state))
     return whole and not torch.is_grad_enabled() and _can_fuse((x, conv, state))
+
+
+def can_step_whole_layer(resid: Float[Tensor, "tokens D"]) -> bool:
+    """True if one call for a whole layer (layer_step_numba.py) is the fastest way, where `can_step` holds."""
+    rows, width = resid.shape
+    return width % _WHOLE_VECTORS == 0 and rows <= FEW and reads_in_place(rows)
 
 
 def _backend(tensors: Sequence[Tensor | None]) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mambascope.models.kernels.blocks import empty_flat, flat, rows
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
-from mambascope.models.kernels.simd import LANES, broadcast, load, prefetch, splat, store
+from mambascope.models.kernels.simd import LANES, broadcast, load, prefetch, splat, store, transpose
 
 _NOTHING = np.float32(0.0)
 _JOBS = 16
@@ -26,47 +26,55 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     use_torch_threads()
     count, (width, depth) = len(x), weight.shape
     out, flat_out = empty_flat(count, width)
-    _multiply(*rows(x), count, flat(weight), flat(bias), width, depth, flat_out)
+    multiply(*rows(x), count, flat(weight), flat(bias), width, depth, flat_out)
     return out
 
 
 @kernel
-def _multiply(x, step, count, weight, bias, width, depth, out):
-    lanes = np.zeros(depth * LANES, dtype=np.float32)
-    for i in range(depth):
-        for m in range(count):
-            lanes[i * LANES + m] = x[m * step + i]
+def multiply(x, step, count, weight, bias, width, depth, out):
+    """out (count, width), dense, of x's rows, which are `step` apart."""
+    lanes = np.empty(depth * LANES, dtype=np.float32)
+    rows_to_lanes(x, 0, step, count, depth, lanes, 0)
     blocks = -(-width // LANES)
     for job in prange(_JOBS):
         sums = np.empty(LANES * LANES, dtype=np.float32)
         for block in range(job * blocks // _JOBS, (job + 1) * blocks // _JOBS):
             first = min(block * LANES, width - LANES)  # the last block begins within the one before
-            sixteen_outputs(weight, first * depth, depth, lanes, sums)
+            sixteen_outputs(weight, first * depth, depth, lanes, 0, sums, 0)
+            added = load(bias, first) if len(bias) else splat(_NOTHING)
             for m in range(count):
-                for o in range(LANES):
-                    value = sums[o * LANES + m]
-                    if len(bias):
-                        value += bias[first + o]
-                    out[m * width + first + o] = value
+                store(out, m * width + first, load(sums, m * LANES) + added)
 
 
 @inlined
-def sixteen_outputs(weight, at, depth, lanes, sums):
-    """Products of sixteen rows of a weight, from `at` on, with x, whose rows lie in lanes: sums (output, row)."""
+def rows_to_lanes(x, at, step, count, depth, lanes, to):
+    """Up to sixteen rows from `at` on, into the lanes of `depth` vectors."""
+    whole = depth // LANES * LANES
+    for i in range(0, whole, LANES):
+        transpose(x, at + i, step, count - 1, lanes, to + i * LANES)
+    for i in range(whole, depth):
+        for m in range(LANES):
+            lanes[to + i * LANES + m] = x[at + min(m, count - 1) * step + i]
+
+
+@inlined
+def sixteen_outputs(weight, at, depth, lanes, begin, sums, to):
+    """Products of sixteen rows of a weight, from `at` on, with x, whose rows lie in lanes from `begin` on: sums (row, output)."""
     zero = splat(_NOTHING)
     a = b = c = d = (zero, zero, zero, zero)
     for i in range(depth):
         if i % LANES == 0:
             for o in range(LANES):
                 prefetch(weight, at + (_AHEAD + o) * depth + i)
-        x, here = load(lanes, i * LANES), at + i
+        x, here = load(lanes, begin + i * LANES), at + i
         a = _four_more(a, x, weight, here, depth)
         b = _four_more(b, x, weight, here + 4 * depth, depth)
         c = _four_more(c, x, weight, here + 8 * depth, depth)
         d = _four_more(d, x, weight, here + 12 * depth, depth)
     for number, four in enumerate((a, b, c, d)):
         for o in range(4):
-            store(sums, (4 * number + o) * LANES, four[o])
+            store(sums, to + (4 * number + o) * LANES, four[o])
+    transpose(sums, to, LANES, LANES - 1, sums, to)
 
 
 @inlined

@@ -20,6 +20,11 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, parallel=True)
 
 
+def sequence(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that calls kernels one after the other."""
+    return _compile(function)
+
+
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that becomes part of the kernels that call it."""
     return _compile(function, forceinline=True)

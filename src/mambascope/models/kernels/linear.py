@@ -31,9 +31,12 @@ from mambascope.models.kernels.packed import Packing, packed
 
 _CHOICES = ("mkl", "onednn", "amx", "numba")
 _CLASSES = (1, 4, 16, 32, 128)  # rows, at most; the last one for whole prompts
-_FEW = 16  # rows, and outputs at least, of our own product for few rows
+FEW = 16  # rows, and outputs at least, of our own product for few rows
 _WORTH_A_COPY = 1.15  # how much faster a packed weight must make a product than what makes no copy
-_WEIGHTS = 4  # of 5 MB each, so that they come from beyond the second cache, as those of a model do
+_WEIGHTS = 4  # of 5 MB each, so that they come from beyond the second cache
+_WEIGHTS_FOR_FEW = (
+    20  # where reading is most of the work, from beyond the last one, as those of a model do
+)
 
 
 def linear(
@@ -43,7 +46,7 @@ def linear(
 ) -> Float[Tensor, "tokens O"]:
     """x weight^T + bias."""
     chosen = _backend(len(x)) if _is_plain(x, weight, bias) else "mkl"
-    if chosen == "numba" and len(weight) >= _FEW and weight.is_contiguous():
+    if chosen == "numba" and len(weight) >= FEW and weight.is_contiguous():
         return _few_rows()(x, weight, bias)
     if chosen in ("onednn", "amx"):
         packing = _packing(chosen)
@@ -51,6 +54,11 @@ def linear(
         if copy is not None:
             return packing.multiply(x, copy, bias)
     return F.linear(x, weight, bias)
+
+
+def reads_in_place(rows: int) -> bool:
+    """Whether products of so many rows are those of few_rows_numba.py."""
+    return _backend(rows) == "numba"
 
 
 def fastest_packing() -> str:
@@ -87,7 +95,7 @@ def _chosen(rows: int, wanted: str, ours: bool) -> str:
         raise ConfigError(
             f"MAMBASCOPE_LINEAR is {wanted!r}; it must be {', '.join(_CHOICES[:-1])} or {_CHOICES[-1]}, or unset"
         )
-    if wanted == "amx" and rows <= _FEW:
+    if wanted == "amx" and rows <= FEW:
         wanted = "numba"  # it reads less, and reading is most of the work
     if wanted:
         return wanted if _able(wanted, rows, ours) else "mkl"
@@ -99,9 +107,9 @@ def _chosen(rows: int, wanted: str, ours: bool) -> str:
 def _able(backend: str, rows: int, ours: bool) -> bool:
     """Whether the backend can compute a product of so many rows."""
     if backend == "numba":
-        return ours and rows <= _FEW
+        return ours and rows <= FEW
     if backend == "amx":
-        return ours and rows > _FEW and _packing(backend).available()
+        return ours and rows > FEW and _packing(backend).available()
     return backend == "mkl" or _packing(backend).available()
 
 
@@ -123,7 +131,8 @@ def _few_rows() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
 
 def _fastest(rows: int, among: list[str]) -> str:
     with torch.no_grad():
-        x, weights = torch.randn(rows, 768), [torch.randn(1536, 768) for _ in range(_WEIGHTS)]
+        count = _WEIGHTS_FOR_FEW if rows <= FEW else _WEIGHTS
+        x, weights = torch.randn(rows, 768), [torch.ones(1536, 768) for _ in range(count)]
         calls = [_products(name, x, weights) for name in among]
         seconds = dict(zip(among, _best_times(*calls, seconds=0.03 * len(among)), strict=True))
     for name in {"onednn", "amx"} & {*among}:

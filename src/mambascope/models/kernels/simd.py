@@ -8,6 +8,8 @@ and sums may be fused; nothing is assumed about NaN or infinity, so a NaN that c
 about one unit in the last place); 0 below x = -126.5, infinity above 127.5.
 `exp`: the same after a reduction by ln 2 in two parts, so that large arguments lose nothing.
 `log1p`: for 0 <= x <= 1, 2 atanh(s) with s = x / (2 + x), an odd minimax fit of degree 9: accurate near 0 as well.
+`transpose(source, at, step, last, target, to)`: 16 columns of up to sixteen rows that are `step` apart, the rows from `last`
+on all alike, to 16 rows that lie one behind the other.
 `flushed`: lanes below `TINY` become 0. Decays run through the subnormal numbers on their way to 0, where every operation
 takes a hundred times as long.
 """
@@ -105,6 +107,7 @@ _SHAPES: dict[int, Callable[..., Any]] = {
     1: lambda typed: lambda context, a: typed(context, (a,)),
     2: lambda typed: lambda context, a, b: typed(context, (a, b)),
     3: lambda typed: lambda context, a, b, c: typed(context, (a, b, c)),
+    6: lambda typed: lambda context, a, b, c, d, e, f: typed(context, (a, b, c, d, e, f)),
 }
 
 
@@ -142,6 +145,25 @@ def _emit_prefetch(builder: Any, data: Any, index: Any) -> None:
 
 def _emit_store(builder: Any, data: Any, index: Any, value: Any) -> None:
     builder.store(value, _where(builder, data, index)).align = 4
+
+
+def _emit_transpose(
+    builder: Any, source: Any, at: Any, step: Any, last: Any, target: Any, to: Any
+) -> None:
+    rows = []
+    for number in range(LANES):
+        wanted = ir.Constant(at.type, number)
+        row = builder.select(builder.icmp_signed("<", wanted, last), wanted, last)
+        rows.append(_emit_load(builder, source, builder.add(at, builder.mul(row, step))))
+    for width in (8, 4, 2, 1):  # exchange the off-diagonal blocks of this width
+        low = [i if not i & width else LANES + i - width for i in range(LANES)]
+        masks = [ir.Constant(_INTS, [i + shift for i in low]) for shift in (0, width)]
+        for first in (i for i in range(LANES) if not i & width):
+            pair = rows[first], rows[first + width]
+            rows[first], rows[first + width] = (builder.shuffle_vector(*pair, m) for m in masks)
+    for number, row in enumerate(rows):
+        place = builder.add(to, ir.Constant(to.type, number * LANES))
+        _emit_store(builder, target, place, row)
 
 
 def _emit_total(builder: Any, value: Any) -> Any:
@@ -233,6 +255,7 @@ prefetch = _operation(types.void, [None, _index], _emit_prefetch)
 broadcast = _operation(vector, [None, _index], _emit_broadcast)
 store = _operation(types.void, [None, _index, vector], _emit_store)
 splat = _operation(vector, [types.float32], _spread)
+transpose = _operation(types.void, [None, _index, _index, _index, None, _index], _emit_transpose)
 fold_8, fold_4, fold_2, fold_1 = (
     _operation(vector, [vector, vector], _folding(width)) for width in (8, 4, 2, 1)
 )

@@ -16,7 +16,7 @@ from numba import prange
 from torch import Tensor
 
 from mambascope.models.kernels.blocks import empty_flat, flat, rows
-from mambascope.models.kernels.few_rows_numba import sixteen_outputs
+from mambascope.models.kernels.few_rows_numba import rows_to_lanes, sixteen_outputs
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
@@ -24,14 +24,18 @@ from mambascope.models.kernels.simd import (
     broadcast,
     exp,
     exp2,
+    fold_1,
+    fold_2,
+    fold_4,
+    fold_8,
     load,
     log1p,
     maximum,
-    prefetch,
     sigmoid,
     splat,
     store,
     total,
+    transpose,
 )
 
 _NOTHING = np.float32(0.0)
@@ -69,7 +73,7 @@ def selective_step(
         A_log.shape[1],
         np.float32(-1 if norm_eps is None else norm_eps),
     )
-    _selective_step(*inputs, *weights, *sizes, *remembered, flat_out)
+    selective_step_kernel(*inputs, *weights, *sizes, *remembered, flat_out)
     return out
 
 
@@ -113,7 +117,7 @@ def _convolve(x, step, weight, bias, E, K, e, w, memory, out):
 
 
 @kernel
-def _selective_step(
+def selective_step_kernel(
     x,
     x_step,
     z,
@@ -132,60 +136,59 @@ def _selective_step(
     state,
     out,
 ):
+    """All between the projections; `eps`: of Falcon's norms, below 0 without."""
     E = len(D)
     count, blocks, width, R = len(out) // E, E // LANES, len(x_proj) // E, len(dt_proj) // E
     groups, outputs = -(-count // LANES), -(-width // LANES)
     u, low = np.empty(count * E, dtype=np.float32), np.empty(count * width, dtype=np.float32)
     # The same with sixteen rows in the lanes.
-    u_lanes = np.zeros(groups * E * LANES, dtype=np.float32)
-    low_lanes = np.zeros(groups * R * LANES, dtype=np.float32)
+    u_lanes = np.empty(groups * E * LANES, dtype=np.float32)
+    low_lanes = np.empty(groups * R * LANES, dtype=np.float32)
     for job in prange(_JOBS):
         w = np.empty(K * LANES, dtype=np.float32)
         for block in range(job * blocks // _JOBS, (job + 1) * blocks // _JOBS):
             e = block * LANES
             _convolve(x, x_step, filters, bias, E, K, e, w, memory, u)
-            for m in range(count):
-                for c in range(e, e + LANES):
-                    u_lanes[(m // LANES * E + c) * LANES + m % LANES] = u[m * E + c]
+            for group in range(groups):
+                last = min(count - group * LANES, LANES) - 1
+                transpose(u, group * LANES * E + e, E, last, u_lanes, (group * E + e) * LANES)
     for job in prange(groups * outputs):
         sums = np.empty(LANES * LANES, dtype=np.float32)
         group, first = job // outputs, min(job % outputs * LANES, width - LANES)
-        here = u_lanes[group * E * LANES : (group + 1) * E * LANES]
-        sixteen_outputs(x_proj, first * E, E, here, sums)
+        sixteen_outputs(x_proj, first * E, E, u_lanes, group * E * LANES, sums, 0)
         for m in range(group * LANES, min((group + 1) * LANES, count)):
-            for o in range(LANES):
-                low[m * width + first + o] = sums[o * LANES + m % LANES]
-    for m in range(count):
+            store(low, m * width + first, load(sums, m % LANES * LANES))
+    for group in range(groups):
+        begin, rows = group * LANES * width, min(count - group * LANES, LANES)
         if eps >= 0:
-            for begin, end in ((0, R), (R, R + N), (R + N, width)):
-                _normalise(low, m * width + begin, m * width + end, eps)
-        for r in range(R):
-            low_lanes[(m // LANES * R + r) * LANES + m % LANES] = low[m * width + r]
+            for at in range(begin, begin + rows * width, width):
+                for first, end in ((0, R), (R, R + N), (R + N, width)):
+                    _normalise(low, at + first, at + end, eps)
+        rows_to_lanes(low, begin, width, rows, R, low_lanes, group * R * LANES)
     for job in prange(_JOBS):
-        rates = np.empty(LANES * N, dtype=np.float32)
-        each = np.empty(3 * LANES, dtype=np.float32)  # of sixteen channels: dt, dt u, y
-        sums = np.empty(LANES * LANES, dtype=np.float32)
-        for block in range(job * blocks // _JOBS, (job + 1) * blocks // _JOBS):
-            e = block * LANES
-            for i in range(0, LANES * N, LANES):
-                store(rates, i, exp(load(A_log, e * N + i)) * -LOG2_E)
-            for m in range(count):
-                if m % LANES == 0:
-                    here = low_lanes[m // LANES * R * LANES : (m // LANES + 1) * R * LANES]
-                    sixteen_outputs(dt_proj, e * R, R, here, sums)
-                for c in range(LANES):
-                    each[c] = sums[c * LANES + m % LANES]
+        begin, end = job * blocks // _JOBS, (job + 1) * blocks // _JOBS
+        rates = np.empty((end - begin) * LANES * N, dtype=np.float32)
+        dts = np.empty((end - begin) * LANES * LANES, dtype=np.float32)  # (block, row, channel)
+        each = np.empty(2 * LANES, dtype=np.float32)  # of sixteen channels: dt, dt u
+        for i in range(0, len(rates), LANES):
+            store(rates, i, exp(load(A_log, begin * LANES * N + i)) * -LOG2_E)
+        for m in range(count):
+            if m % LANES == 0:
+                for block in range(begin, end):
+                    to = (block - begin) * LANES * LANES
+                    sixteen_outputs(dt_proj, block * LANES * R, R, low_lanes, m * R, dts, to)
+            for block in range(begin, end):
+                e, local = block * LANES, (block - begin) * LANES
                 now, by = load(u, m * E + e), load(z, m * z_step + e)
-                dt = _softplus(load(each, 0) + load(dt_bias, e))
+                dt = _softplus(load(dts, (local + m % LANES) * LANES) + load(dt_bias, e))
                 store(each, 0, dt)
                 store(each, LANES, dt * now)
-                B = m * width + R
-                for c in range(LANES):
-                    at = (m * E + e + c) * N
-                    each[2 * LANES + c] = _one_channel(
-                        state, at, rates, c * N, each, c, low, B, low, B + N, N
-                    )
-                y = load(each, 2 * LANES) + load(D, e) * now
+                at, rate, B = (m * E + e) * N, local * N, m * width + R
+                q0 = _four_channels(state, at, rates, rate, each, 0, low, B, N)
+                q1 = _four_channels(state, at + 4 * N, rates, rate + 4 * N, each, 4, low, B, N)
+                q2 = _four_channels(state, at + 8 * N, rates, rate + 8 * N, each, 8, low, B, N)
+                q3 = _four_channels(state, at + 12 * N, rates, rate + 12 * N, each, 12, low, B, N)
+                y = fold_1(fold_2(q0, q1), fold_2(q2, q3)) + load(D, e) * now
                 store(out, m * E + e, y * (by * sigmoid(by)))
 
 
@@ -201,18 +204,26 @@ def _normalise(values, begin, end, eps):
 
 
 @inlined
-def _one_channel(state, at, rates, rate, each, c, B, B_at, C, C_at, N):
-    """C h of one channel after its step; dt and dt u lie at `c` of `each` and a vector further."""
-    dt, x, y = broadcast(each, c), broadcast(each, LANES + c), splat(_NOTHING)
+def _four_channels(state, at, rates, rate, each, c, low, B, N):
+    """C h of four channels after their step, the sums over N folded to four lanes each; C lies behind B."""
+    zero = splat(_NOTHING)
+    y_0 = y_1 = y_2 = y_3 = zero
     for n in range(0, N, LANES):
-        decayed = exp2(dt * load(rates, rate + n)) * load(state, at + n)
-        prefetch(
-            state, at + n + LANES * N
-        )  # this row in the next block, which is far from the other rows
-        h = decayed + x * load(B, B_at + n)
-        store(state, at + n, h)
-        y = y + h * load(C, C_at + n)
-    return total(y)
+        B_n, C_n = load(low, B + n), load(low, B + N + n)
+        y_0 = y_0 + _next(state, at + n, rates, rate + n, each, c, B_n) * C_n
+        y_1 = y_1 + _next(state, at + N + n, rates, rate + N + n, each, c + 1, B_n) * C_n
+        y_2 = y_2 + _next(state, at + 2 * N + n, rates, rate + 2 * N + n, each, c + 2, B_n) * C_n
+        y_3 = y_3 + _next(state, at + 3 * N + n, rates, rate + 3 * N + n, each, c + 3, B_n) * C_n
+    return fold_4(fold_8(y_0, y_1), fold_8(y_2, y_3))
+
+
+@inlined
+def _next(state, at, rates, rate, each, c, B):
+    """Sixteen numbers of a channel's state after their step; dt and dt u lie at `c` of `each` and a vector further."""
+    decayed = exp2(broadcast(each, c) * load(rates, rate)) * load(state, at)
+    h = decayed + broadcast(each, LANES + c) * B
+    store(state, at, h)
+    return h
 
 
 @inlined
