@@ -38,7 +38,7 @@ ONE_OTHER = "random:subject_last"
 """One random token beside the subject's last: the control of every source of one token that has none of its own."""
 FEATURES = ("slow", "fast", "slow_measured", "fast_measured")
 LEDGER_ROLES = ("before", "subject_first", "subject_middle", "subject_last", "after")
-PART = 1000  # facts of the sweeps of modes and features
+RANDOM_THIRDS = 5  # draws of as many features as the slow or the fast are
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,15 @@ class Study:
         """Whether it has a scan."""
         return self.features > 0
 
-    @property
-    def random_third(self) -> str:
+    def random_third(self, draw: int) -> str:
         """As many features as the slow or the fast are, the same numbers in every layer."""
-        drawn = np.random.default_rng(0).permutation(self.features)[: self.features // 3]
+        drawn = np.random.default_rng(draw).permutation(self.features)[: self.features // 3]
         return ",".join(map(str, sorted(drawn.tolist())))
 
     def sweeps(self, limit: list[str]) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
         every = ["--source", *SOURCES, "--window", str(self.window), *limit]
-        few = limit or ["--limit", str(PART)]
-        one = ["--source", "subject", "random:subject", "--window", str(self.window), *few]
+        one = ["--source", "subject", "random:subject", "--window", str(self.window), *limit]
         if not self.mamba:
             return {
                 f"{self.name}-mask": [*every, "--mode", "mask"],
@@ -83,8 +81,11 @@ class Study:
             for f in FEATURES
             for inverse in (False, True)
         }
-        control = {f"{self.name}-random-third": [*one, "--features", self.random_third]}
-        return routes | modes | parts | control
+        controls = {
+            f"{self.name}-random-third-{draw}": [*one, "--features", self.random_third(draw)]
+            for draw in range(RANDOM_THIRDS)
+        }
+        return routes | modes | parts | controls
 
 
 ATLAS = (

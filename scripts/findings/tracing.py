@@ -3,9 +3,8 @@
     python scripts/findings/tracing.py runs [--workers 2] [--limit N] [--known-1000 FILE --smollm2 FILE] [--figures docs/images]
 
 Runs every sweep into a folder of its own under `runs` (one that is finished costs nothing, one that was interrupted goes on),
-then prints the tables in Markdown and draws the figures. The residual is traced over all known facts, or over `--limit` of them.
-With ROME's known facts and a SmolLM2-135M in GGUF, that model is
-traced too.
+then prints the tables in Markdown and draws the figures: all known facts, or `--limit` of them. With ROME's known facts and
+a SmolLM2-135M in GGUF, that model is traced too.
 """
 
 import argparse
@@ -28,7 +27,6 @@ from mambascope.plots.effect_files import png
 from mambascope.plots.effect_heatmap import effect_heatmap
 from mambascope.plots.effect_lines import effect_lines
 
-PART = 300  # facts of the sweeps that come beside the main one
 ROLES = ("subject_last", "last")
 SITES = {"mamba": ("mixer_out", "state", "conv_carry"), "transformer": ("mixer_out", "mlp_out")}
 ROUTES = {"mamba": ("scan", "conv", "gate", "mixer"), "transformer": ("mixer", "mlp_out")}
@@ -36,7 +34,7 @@ ROUTES = {"mamba": ("scan", "conv", "gate", "mixer"), "transformer": ("mixer", "
 
 @dataclass(frozen=True)
 class Study:
-    """One model on one fact set: the main sweep over all known facts, and those beside it."""
+    """One model on one fact set: all that it knows, or `most` of it."""
 
     name: str
     model: str
@@ -47,22 +45,15 @@ class Study:
     @property
     def sweeps(self) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
-        whole = [] if self.most is None else ["--limit", str(self.most)]
-        limit = ["--limit", str(self.part)]
-        part = ["--site", "resid_post", *limit]
+        limit = [] if self.most is None else ["--limit", str(self.most)]
+        resid = ["--site", "resid_post", *limit]
         return {
-            self.name: ["--site", "resid_post", *whole],
-            f"{self.name}-whole": part,
+            self.name: resid,
             f"{self.name}-sites": ["--site", *SITES[self.kind], *limit],
-            f"{self.name}-corrupt": [*part, "--direction", "corrupt"],
-            f"{self.name}-swap": [*part, "--corruption", "swap"],
-            **{f"{self.name}-without-{r}": [*part, "--sever", r] for r in ROUTES[self.kind]},
+            f"{self.name}-corrupt": [*resid, "--direction", "corrupt"],
+            f"{self.name}-swap": [*resid, "--corruption", "swap"],
+            **{f"{self.name}-without-{r}": [*resid, "--sever", r] for r in ROUTES[self.kind]},
         }
-
-    @property
-    def part(self) -> int:
-        """How many facts the sweeps beside the main one have."""
-        return PART if self.most is None else min(PART, self.most)
 
     def command(self, options: list[str]) -> list[str]:
         """The arguments of `mambascope` for one sweep."""
@@ -111,10 +102,10 @@ def tables(study: Study, runs: Path) -> Iterator[str]:
     )
     yield from by_layer(mean_effect(whole))
     yield from peaks(random_control(whole, roles=ROLES))
-    yield f"\nInside the layers, {study.part} facts:\n"
+    yield "\nInside the layers:\n"
     yield from peaks(random_control(ms.open_results(runs / f"{study.name}-sites"), roles=ROLES))
     severed = {r: ms.open_results(runs / f"{study.name}-without-{r}") for r in ROUTES[study.kind]}
-    yield from shares(route_share(ms.open_results(runs / f"{study.name}-whole"), severed))
+    yield from shares(route_share(whole, severed))
     for name, words in (("corrupt", "corrupting"), ("swap", "another subject swapped in")):
         found = random_control(ms.open_results(runs / f"{study.name}-{name}"), roles=ROLES)
         yield f"\n{words}:\n"

@@ -11,7 +11,7 @@ from mambascope.cli.main import run
 
 
 def mambascope(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from mambascope.cli.main import main; main()", *arguments]
+    command = [sys.executable, "-m", "mambascope", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -62,11 +62,27 @@ def test_an_interruption_exits_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "mambascope: interrupted\n"
 
 
+def test_an_interrupt_while_the_commands_are_read_is_one_line():
+    code = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "mambascope.cli.trace":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from mambascope.__main__ import main
+main()
+"""
+    left = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (left.returncode, left.stderr) == (130, "mambascope: interrupted\n")
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
-    code = "from mambascope.cli.main import main; main(['--version'])"
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-m", "mambascope", "--version"]
     left = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert left.stderr == ""

@@ -19,7 +19,7 @@ from tests.forked import Forked
 
 MANY, FEW = 240, 2  # facts of a sweep that is to be interrupted, and how many of them are a batch
 PATIENCE = 600.0
-COMMAND = [sys.executable, "-c", "from mambascope.cli.main import main; main()"]
+COMMAND = [sys.executable, "-m", "mambascope"]
 PLACES = ("France", "Peru", "New Zealand", "Chad", "Sierra Leone", "Italy", "Burkina Faso", "Japan")
 PROMPTS = ("{} lies in", "The capital of {} is", "As everybody knows, people in {} speak")
 

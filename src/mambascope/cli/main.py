@@ -1,4 +1,4 @@
-"""`mambascope`: reads the command line, runs one command, and says in one line what went wrong.
+"""What `mambascope` does: reads the command line, runs one command, and says in one line what went wrong.
 
 Exit codes: 0 done; 1 a reproduction that gives other numbers; 2 something that the user can mend; 130 interrupted.
 """
