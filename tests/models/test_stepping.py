@@ -15,9 +15,8 @@ from transformers import (
 )
 
 import mambascope as ms
-from mambascope.models.config import Mamba1Config
 from mambascope.models.decoding import decode
-from mambascope.models.kernels import layer_step_numba, step_numba
+from mambascope.models.kernels import layers_step_numba, step_numba
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7, 9], [2, 7]]
 EDIT = ms.Edit(site="mixer_out", op="scale", layers=[0], value=-1.5)
@@ -56,25 +55,29 @@ def model(request: pytest.FixtureRequest) -> ms.LanguageModel:
 
 @pytest.fixture(autouse=True, params=["numba", "mkl"])
 def products(request: pytest.FixtureRequest, monkeypatch) -> str:
-    """With our products for few rows a layer of Mamba-1 is one call, without them its mixer has a kernel between two."""
+    """With our products for few rows a Mamba-1 is one call, without them its mixers have a kernel between their projections."""
     monkeypatch.setenv("MAMBASCOPE_LINEAR", request.param)
     return request.param
 
 
 @pytest.fixture
-def steps(model, products, monkeypatch) -> list[tuple[int, int]]:
+def steps(monkeypatch) -> list[tuple[int, int]]:
     """The rows of each step that goes the short way, and where its state lies."""
     seen: list[tuple[int, int]] = []
 
     def counted(step):
         return lambda x, *rest: seen.append((len(x), rest[-1].data_ptr())) or step(x, *rest)
 
-    module, name = step_numba, "ssd_step"
-    if isinstance(model.config, Mamba1Config):
-        module, name = step_numba, "selective_step"
-        if products == "numba":
-            module, name = layer_step_numba, "layer_step"
-    monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    def through(step):
+        def call(x, weights, memories, sizes):
+            seen.extend((len(x), int(state)) for _, state in memories)
+            return step(x, weights, memories, sizes)
+
+        return call
+
+    for name in ("selective_step", "ssd_step"):
+        monkeypatch.setattr(step_numba, name, counted(getattr(step_numba, name)))
+    monkeypatch.setattr(layers_step_numba, "layers_step", through(layers_step_numba.layers_step))
     return seen
 
 

@@ -43,6 +43,7 @@ class LanguageModel(nn.Module):
             else None
         )
         self.blocks = nn.ModuleList(parts.block(config) for _ in range(config.n_layers))
+        self._steps = parts.steps(config) if parts.steps is not None else None
         self.final_norm = parts.final_norm(config)
         self.unembedding = (
             None
@@ -82,6 +83,9 @@ class LanguageModel(nn.Module):
         tap: Tap,
     ) -> tuple[Float[Tensor, "tokens D"], list[Carry]]:
         """The residual after the last block, and each layer's carry at `segments.keep`."""
+        stepped = self._steps and self._steps(self.blocks, resid, segments, carry, tap)
+        if stepped is not None:
+            return stepped
         kept: list[Carry] = []
         for number, block in enumerate(self.blocks):
             before = carry[number] if carry is not None else None

@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from mambascope.models.config import Mamba1Config
 from mambascope.models.cut_readout import ConvInput, Reread, run_scan_with_cuts
 from mambascope.models.kernels import (
-    FlatWeights,
     ScanOutput,
-    can_step_whole_layer,
     gate,
     linear,
     rms_norm,
@@ -206,7 +204,6 @@ class Mamba1Block(nn.Module):
         super().__init__()
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.mixer = Mamba1Mixer(config)
-        self._flat = FlatWeights()
 
     def forward(
         self,
@@ -217,33 +214,11 @@ class Mamba1Block(nn.Module):
     ) -> tuple[Float[Tensor, "some D"], Carry | None]:
         """See models/protocol.py."""
         assert carry is None or isinstance(carry, MambaCarry)
-        stepped = self._step(resid, segments, carry, tap)
-        if stepped is not None:
-            return stepped
         resid = tap("resid_pre", resid)
         normed = tap("norm", self.norm(resid))
         out, carry = self.mixer(normed, segments, carry, tap)
         resid = segments.needed(resid)
         return tap("resid_post", added(resid, tap("mixer_out", out), tap)), carry
-
-    def _step(
-        self,
-        resid: Float[Tensor, "rows D"],
-        segments: Segments,
-        carry: MambaCarry | None,
-        tap: LayerTap,
-    ) -> tuple[Float[Tensor, "rows D"], MambaCarry] | None:
-        """The same for one token of each of a few rows, in one call; None where that is not possible."""
-        if not (segments.steps and can_step_whole_layer(resid)):
-            return None
-        weights = self._flat.of(self.norm.weight, *self.mixer.weights)
-        memory = memory_to_step(resid, segments, carry, tap) if weights else None
-        if memory is None:
-            return None
-        from mambascope.models.kernels.layer_step_numba import layer_step
-
-        eps = self.norm.eps, self.mixer.config.bcdt_norm_eps
-        return layer_step(resid, weights, *eps, memory.conv, memory.state), memory
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -169,6 +169,11 @@ class Tap:
             self._layers[index] = LayerTap(index, _store=self.recorded, _fired=self._fired)
         return self._layers[index]
 
+    @property
+    def layers_idle(self) -> bool:
+        """True if nothing is looked at or changed at any layer; the sites outside the layers do not matter."""
+        return all(tap.idle for index, tap in self._layers.items() if index is not None)
+
     def check_all_fired(self) -> None:
         """SiteError if an edit or a record was never reached: a silent hook is worse than none."""
         for layer, tap in self._layers.items():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambascope.models.kernels import FlatWeights, layer_step_numba, step_numba
+from mambascope.models.kernels import Addresses, layers_step_numba, step_numba
 from mambascope.sites.segments import Segments
 from tests.models.kernels import recurrences
 
@@ -72,23 +72,29 @@ def test_the_mixer_of_mamba_1_between_its_projections(rows, N, eps):
 @pytest.mark.parametrize("rows", [1, 5, 16])
 @pytest.mark.parametrize("has_bias", [False, True])
 @pytest.mark.parametrize("eps", [None, 1e-3])
-def test_a_whole_layer_of_mamba_1(rows, has_bias, eps):
+def test_all_layers_of_a_mamba_1(rows, has_bias, eps):
     torch.manual_seed(rows)
-    resid, norm, weights = 3 * slice_of(rows, 32), torch.rand(32), mixer(16)
-    memory, state = torch.randn(rows, 3, 48), torch.randn(rows, 48, 16)
-    in_proj, out_proj = torch.randn(96, 32) / 6, torch.randn(32, 48) / 7
-    biases = [torch.randn(96), torch.randn(32)] if has_bias else [None, None]
+    resid, layers, wanted = 3 * slice_of(rows, 32), [], []
+    memories = [(torch.randn(rows, 3, 48), torch.randn(rows, 48, 16)) for _ in range(3)]
     wide = resid.double()
-    normed = wide / (wide.square().mean(1, keepdim=True) + 0.5).sqrt() * norm
-    in_bias, out_bias = (None if bias is None else bias.double() for bias in biases)
-    x, z = F.linear(normed, in_proj.double(), in_bias).chunk(2, dim=1)
-    gated, after, states = between_projections(x, z, weights, eps, memory, state)
-    true = wide + F.linear(gated, out_proj.double(), out_bias)
+    for memory, state in memories:
+        norm, between = torch.rand(32), mixer(16)
+        in_proj, out_proj = torch.randn(96, 32) / 6, torch.randn(32, 48) / 7
+        biases = [torch.randn(96), torch.randn(32)] if has_bias else [None, None]
+        layers.append((norm, in_proj, biases[0], *between, out_proj, biases[1]))
+        normed = wide / (wide.square().mean(1, keepdim=True) + 0.5).sqrt() * norm
+        in_bias, out_bias = (None if bias is None else bias.double() for bias in biases)
+        x, z = F.linear(normed, in_proj.double(), in_bias).chunk(2, dim=1)
+        gated, *after = between_projections(x, z, between, eps, memory, state)
+        wide = wide + F.linear(gated, out_proj.double(), out_bias)
+        wanted.append(after)
 
-    flat = FlatWeights().of(norm, in_proj, biases[0], *weights, out_proj, biases[1])
-    assert close(layer_step_numba.layer_step(resid, flat, 0.5, eps, memory, state), true)
-    assert close(state, states)
-    assert close(memory, after)
+    biases, falcon = (has_bias, True, has_bias), -1.0 if eps is None else eps
+    sizes = layers_step_numba.Sizes(32, 48, 4, 16, 5, *biases, 0.5, falcon)
+    places = Addresses().of(memories)
+    assert close(layers_step_numba.layers_step(resid, Addresses().of(layers), places, sizes), wide)
+    for got, true in zip(memories, wanted, strict=True):
+        assert all(map(close, got, true))
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -1,9 +1,10 @@
 """The scans, the convolution and the matrix products, each on the fastest backend for its device and dtype."""
 
+from mambascope.models.kernels.addresses import Addresses
 from mambascope.models.kernels.definition import ScanOutput, conv_carry
 from mambascope.models.kernels.dispatch import (
     can_step,
-    can_step_whole_layer,
+    can_step_through,
     causal_conv,
     gate,
     rms_norm,
@@ -11,15 +12,14 @@ from mambascope.models.kernels.dispatch import (
     softplus_bias,
     ssd_scan,
 )
-from mambascope.models.kernels.flat_weights import FlatWeights
 from mambascope.models.kernels.linear import fastest_packing, linear
 from mambascope.models.kernels.packed import release_packed_weights, without_new_copies
 
 __all__ = [
-    "FlatWeights",
+    "Addresses",
     "ScanOutput",
     "can_step",
-    "can_step_whole_layer",
+    "can_step_through",
     "causal_conv",
     "conv_carry",
     "fastest_packing",

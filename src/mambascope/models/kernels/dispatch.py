@@ -125,8 +125,8 @@ def can_step(x: Float[Tensor, "tokens D"], conv: Tensor, state: Tensor) -> bool:
     return whole and not torch.is_grad_enabled() and _can_fuse((x, conv, state))
 
 
-def can_step_whole_layer(resid: Float[Tensor, "tokens D"]) -> bool:
-    """True if one call for a whole layer (layer_step_numba.py) is the fastest way, where `can_step` holds."""
+def can_step_through(resid: Float[Tensor, "tokens D"]) -> bool:
+    """True if one call for all layers (layers_step_numba.py) is the fastest way, where `can_step` holds."""
     rows, width = resid.shape
     return width % _WHOLE_VECTORS == 0 and rows <= FEW and reads_in_place(rows)
 
