@@ -27,6 +27,7 @@ from mambascope.plots.effect_files import png
 from mambascope.plots.effect_heatmap import effect_heatmap
 from mambascope.plots.effect_lines import effect_lines
 
+SAMPLES = 3  # of noise for each fact in all sweeps but the main one: facts differ more than samples do
 ROLES = ("subject_last", "last")
 SITES = {"mamba": ("mixer_out", "state", "conv_carry"), "transformer": ("mixer_out", "mlp_out")}
 ROUTES = {"mamba": ("scan", "conv", "gate", "mixer"), "transformer": ("mixer", "mlp_out")}
@@ -46,10 +47,12 @@ class Study:
     def sweeps(self) -> dict[str, list[str]]:
         """The options of each sweep, by the name of its folder."""
         limit = [] if self.most is None else ["--limit", str(self.most)]
-        resid = ["--site", "resid_post", *limit]
+        fewer = [*limit, "--samples", str(SAMPLES)]
+        resid = ["--site", "resid_post", *fewer]
         return {
-            self.name: resid,
-            f"{self.name}-sites": ["--site", *SITES[self.kind], *limit],
+            self.name: ["--site", "resid_post", *limit],
+            f"{self.name}-whole": resid,
+            f"{self.name}-sites": ["--site", *SITES[self.kind], *fewer],
             f"{self.name}-corrupt": [*resid, "--direction", "corrupt"],
             f"{self.name}-swap": [*resid, "--corruption", "swap"],
             **{f"{self.name}-without-{r}": [*resid, "--sever", r] for r in ROUTES[self.kind]},
@@ -105,7 +108,7 @@ def tables(study: Study, runs: Path) -> Iterator[str]:
     yield "\nInside the layers:\n"
     yield from peaks(random_control(ms.open_results(runs / f"{study.name}-sites"), roles=ROLES))
     severed = {r: ms.open_results(runs / f"{study.name}-without-{r}") for r in ROUTES[study.kind]}
-    yield from shares(route_share(whole, severed))
+    yield from shares(route_share(ms.open_results(runs / f"{study.name}-whole"), severed))
     for name, words in (("corrupt", "corrupting"), ("swap", "another subject swapped in")):
         found = random_control(ms.open_results(runs / f"{study.name}-{name}"), roles=ROLES)
         yield f"\n{words}:\n"
