@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from mambascope.models.kernels import log_sum_exp
+
 Metric = Callable[[Float[Tensor, "n V"], Int64[Tensor, " n"]], Float[Tensor, " n"]]
 Answers = int | Sequence[int]
 
@@ -64,7 +66,7 @@ def _log_probability(
     logits: Float[Tensor, "n V"], rows: Int64[Tensor, " n"], answers: Answers
 ) -> Float[Tensor, " n"]:
     wide = _wide(logits)
-    return _at(wide, rows, answers) - wide.logsumexp(-1)
+    return _at(wide, rows, answers) - log_sum_exp(wide)
 
 
 def _at(x: Float[Tensor, "n V"], rows: Int64[Tensor, " n"], tokens: Answers) -> Float[Tensor, " n"]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambascope.models.kernels import gate, rms_norm, softplus_bias
+from mambascope.models.kernels import gate, log_sum_exp, rms_norm, softplus_bias
 from tests.models.kernels.recurrences import distance, leaves
 
 LARGE, SMALL = (40, 512), (3, 5)  # fused, and left to PyTorch
@@ -54,6 +54,25 @@ def test_column_slices_are_read_in_place(name):
     assert torch.equal(
         fused(wide[:, :512], other), fused(wide[:, :512].contiguous(), other.contiguous())
     )
+
+
+@pytest.mark.parametrize("shape", [(3, 16_384), (40, 2051), (5000, 7), (2, 3)])
+def test_log_sum_exp_agrees_with_float64(shape):
+    wide = torch.randn(shape[0], shape[1] + 5) * 30 + 50
+    x, true = wide[:, 2 : 2 + shape[1]], wide[:, 2 : 2 + shape[1]].double().logsumexp(1)
+    torch.testing.assert_close(log_sum_exp(x), true.float(), rtol=3e-7, atol=0)
+    needed = wide.clone().requires_grad_()
+    log_sum_exp(needed).sum().backward()
+    torch.testing.assert_close(needed.grad, wide.softmax(1))
+
+
+def test_log_sum_exp_of_what_is_not_finite():
+    x = torch.zeros(5, 16_389)
+    x[0, 3], x[1, 16_388], x[2, 7] = torch.nan, torch.nan, torch.inf
+    x[3], x[4, 1:] = -torch.inf, -torch.inf
+    got = log_sum_exp(x)
+    assert got[:2].isnan().all()
+    assert got[2:].tolist() == [torch.inf, -torch.inf, 0.0]
 
 
 def test_heads_are_gated_alike():

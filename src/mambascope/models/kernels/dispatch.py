@@ -119,6 +119,16 @@ def rms_norm(
     return (weight * normed).to(weight.dtype)
 
 
+def log_sum_exp(x: Float[Tensor, "rows V"]) -> Float[Tensor, " rows"]:
+    """log sum exp of each row."""
+    fused = x.numel() >= _SMALL and _can_fuse((x,))
+    if not fused or (torch.is_grad_enabled() and x.requires_grad):
+        return x.logsumexp(-1)
+    from mambascope.models.kernels import elementwise_numba
+
+    return elementwise_numba.log_sum_exp(x)
+
+
 def can_step(x: Float[Tensor, "tokens D"], conv: Tensor, state: Tensor) -> bool:
     """True if the kernels for one token of each row (step_numba.py) can go on from this memory."""
     whole = all(memory.shape[-1] % _WHOLE_VECTORS == 0 for memory in (conv, state))

@@ -1,17 +1,17 @@
-"""What is left between the products, each in one pass over memory: gate, softplus, RMS norm; CPU, float32, no gradients.
+"""What is left between the products, and behind the last one: gate, softplus, RMS norm, log-sum-exp; CPU, float32, no gradients.
 
     gate: out z sigmoid(z)      softplus: max(x, 0) + log1p(exp(-|x|)), x already with its bias
     RMS norm: x / sqrt(mean(x^2) + eps) * weight (Zhang & Sennrich 2019)
 
-Mirrors the PyTorch expressions in dispatch.py. Shapes: (tokens, width), width a multiple of LANES; z and x may be column
-slices of wider tensors.
+Mirrors the PyTorch expressions in dispatch.py, each in one pass over memory. Shapes: (tokens, width), width a multiple of LANES
+but for log-sum-exp; z and x may be column slices of wider tensors.
 """
 
 import numpy as np
 from numba import prange
 from torch import Tensor
 
-from mambascope.models.kernels.blocks import SHARES, flat, result_flat, rows
+from mambascope.models.kernels.blocks import SHARES, empty_flat, flat, result_flat, rows
 from mambascope.models.kernels.jit import kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
@@ -53,6 +53,14 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, overwrite: bool = False) -> 
     return out
 
 
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log sum exp of each row: x (rows, width) to (rows,)."""
+    use_torch_threads()
+    out, flat_out = empty_flat(len(x))
+    _log_sum_exp(*rows(x), x.shape[1], flat_out)
+    return out
+
+
 @kernel
 def _gate(out, out_step, z, z_step, width, gated):
     tokens = len(gated) // width
@@ -90,3 +98,25 @@ def _rms_norm(x, x_step, weight, eps, out):
             scale = _ONE / np.sqrt(total(squares) / np.float32(width) + eps)
             for e in range(0, width, LANES):
                 store(out, t * width + e, load(x, t * x_step + e) * scale * load(weight, e))
+
+
+@kernel
+def _log_sum_exp(x, step, width, out):
+    whole = width // LANES * LANES
+    for row in prange(len(out)):
+        at, tops = row * step, np.full(LANES, -np.inf, dtype=np.float32)
+        top = load(tops, 0)
+        for i in range(at, at + whole, LANES):
+            top = maximum(load(x, i), top)
+        store(tops, 0, top)
+        highest = tops.max()
+        for i in range(at + whole, at + width):
+            highest = max(highest, x[i])
+        sums, rest = splat(_NOTHING), np.float32(0.0)
+        for i in range(at, at + whole, LANES):
+            sums = sums + exp(load(x, i) - highest)
+        for i in range(at + whole, at + width):
+            rest += np.exp(x[i] - highest)
+        out[row] = highest
+        if np.isfinite(highest):  # else all is lost in the difference from it
+            out[row] += np.log(total(sums) + rest)
