@@ -158,6 +158,7 @@ class _Wave:
             resid, carry = block(resid, replace(segments, keep=keep), None, tap.layer(layer))
             self.recorder.take_base(layer, tap, segments, self.chosen)
             self._advance(layer, carry, slots, shadows, tap.layer(layer).kept_views)
+            del carry  # the next layer's comes to lie in its memory
             late = [h for h in here if self._begins_after(h)]
             self._join_after(layer, late, resid, segments)
         tap.recorded.clear()

@@ -23,6 +23,7 @@ from mambascope.models.kernels.blocks import (
 )
 from mambascope.models.kernels.definition import ScanOutput
 from mambascope.models.kernels.jit import kernel, use_torch_threads
+from mambascope.models.kernels.reuse import reused_flat
 from mambascope.models.kernels.simd import (
     LANES,
     broadcast,
@@ -54,7 +55,7 @@ def selective_scan(
     use_torch_threads()
     E, N = A.shape
     out, flat_out = result_flat(u, overwrite)
-    kept, flat_kept = empty_flat(len(keep), E, N)
+    kept, flat_kept = reused_flat(len(keep), E, N)
     states, flat_states = empty_flat(len(u) if all_states else 0, E, N)
     _scan(
         *(flat(x) for x in (u, dt, B, C, D, state)),

@@ -30,10 +30,11 @@ from mambascope.models.kernels.amx import (
     store_parts,
     store_sums,
 )
-from mambascope.models.kernels.blocks import empty_flat, flat, rows
+from mambascope.models.kernels.blocks import flat, rows
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.matrix_unit import has_matrix_unit
 from mambascope.models.kernels.packed import Packing
+from mambascope.models.kernels.reuse import reused_flat
 from mambascope.models.kernels.simd import LANES, load
 
 _BLOCK = 2 * TILE  # rows and outputs that are summed at once
@@ -75,7 +76,7 @@ def linear(x: Tensor, weight: SplitWeight, bias: Tensor | None) -> Tensor:
     use_torch_threads()
     count, outputs = len(x), weight.outputs
     # Whole tiles are written; what is beyond the end is cut off.
-    out, flat_out = empty_flat(count + -count % _BLOCK, outputs + -outputs % _BLOCK)
+    out, flat_out = reused_flat(count + -count % _BLOCK, outputs + -outputs % _BLOCK)
     start = torch.zeros(out.shape[1])
     if bias is not None:
         start[:outputs] = bias.detach()

@@ -18,6 +18,7 @@ from torch import Tensor
 from mambascope.models.kernels.blocks import empty_flat, flat, rows, shares, slots_of
 from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.pieces import Pieces
+from mambascope.models.kernels.reuse import reused_flat
 from mambascope.models.kernels.simd import (
     LANES,
     TINY,
@@ -55,7 +56,7 @@ def ssd_scan(
     (tokens, H, P), (G, N) = u.shape, B.shape[1:]
     pieces = Pieces.of_segments(segments, keep)
     out, flat_out = empty_flat(tokens, H, P)
-    kept, flat_kept = empty_flat(len(keep), H, P, N)
+    kept, flat_kept = reused_flat(len(keep), H, P, N)
     B_rows, C_rows = rows(B.reshape(tokens, -1)), rows(C.reshape(tokens, -1))
     scores = products(C_rows, B_rows, G, N, pieces)
     _scan(
