@@ -307,7 +307,7 @@ def definition(block, config, resid, change=lambda site, value: value):
     heads = torch.zeros_like(q)
     for t in range(T):
         for h in range(c.n_heads):
-            heads[t, h] = sum(pattern[t, h, s] * v[s, h // serves] for s in range(T))
+            heads[t, h] = sum(pattern[t, h, s] * v[s, h // serves] for s in range(t + 1))
     heads = site("heads", heads)
     out = site("mixer_out", site("attn_out", a.out_proj(heads.reshape(T, -1))))
     mid = site("resid_mid", resid + out)
@@ -384,6 +384,17 @@ def test_every_site_is_what_the_definition_says(plain):
 def test_recording_the_pattern_changes_no_logit(plain):
     ids = random_ids(20)
     assert worst(plain.run(ids).logits, plain.run(ids, record=["pattern"]).logits) < 1e-13
+
+
+@torch.no_grad()
+def test_no_edit_of_the_pattern_makes_a_token_read_a_later_one(plain):
+    ids = random_ids(6)[0].tolist()
+    edit = ms.Edit(site="pattern", op="replace", value=0.3)
+    before = plain.run([ids], edits=[edit]).logits
+    after = plain.run([[*ids[:4], 7, 8]], edits=[edit]).logits
+    assert worst(before[0, :4], after[0, :4]) < 1e-13
+    assert worst(before[0, 4:], after[0, 4:]) > 1e-3
+    assert worst(before, plain.run([ids]).logits) > 1e-3
 
 
 def test_rows_of_the_pattern_sum_to_one(plain):

@@ -152,9 +152,10 @@ def _hide(
 def weigh_values(
     pattern: Float[Tensor, "tokens H keys"], memory: KeyValueCarry, segments: Segments
 ) -> Float[Tensor, "tokens H P"]:
-    """The values of each query's keys, weighted by its pattern."""
+    """The values of each query's keys, weighted by its pattern; a weight that an edit puts on a later key is nothing."""
     layout = layout_of(segments, pattern.device, grouped=False)
     (weights,), (values,) = layout.queries.pad(pattern), layout.keys.pad(memory.values)
     weights = weights.unflatten(2, (values.shape[2], -1))
+    weights = weights.masked_fill(~layout.groups[0].visible[:, :, None, None], 0.0)
     heads = torch.einsum("nqgrk,nkgp->nqgrp", weights, values)
     return layout.queries.unpad([heads.flatten(2, 3)])
