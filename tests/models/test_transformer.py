@@ -389,7 +389,7 @@ def test_recording_the_pattern_changes_no_logit(plain):
 @torch.no_grad()
 def test_no_edit_of_the_pattern_makes_a_token_read_a_later_one(plain):
     ids = random_ids(6)[0].tolist()
-    edit = ms.Edit(site="pattern", op="replace", value=0.3)
+    edit = Edit(site="pattern", op="replace", value=0.3)
     before = plain.run([ids], edits=[edit]).logits
     after = plain.run([[*ids[:4], 7, 8]], edits=[edit]).logits
     assert worst(before[0, :4], after[0, :4]) < 1e-13
