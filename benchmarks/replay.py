@@ -5,9 +5,9 @@
 Prints Markdown tables. Each case restores the clean residual after every layer at every position from the subject on, with
 ten noise samples. `hooks` is the mean of some random cells times the number of cells; `products` the time that the matrix
 products of the rows and layers that have to be computed take at the fastest speed measured here, `share` their part of
-our time, `PyTorch's` the part that they would be at the speed of PyTorch's own products. With the Python of an environment that has TransformerLens 4, its bridge fills the same cells of the Mamba cases
-(transformer_lens_cells.py). Then how replay's time grows with the number of tokens and of layers, and the memory that it
-takes under several budgets.
+our time, `PyTorch's` the part that they would be at the speed of PyTorch's own products. With the Python of an environment
+that has TransformerLens 4, its bridge fills the same cells of the Mamba cases (transformer_lens_cells.py). Then how
+replay's time grows with the number of tokens and of layers, and the memory that it takes under several budgets.
 """
 
 import argparse
