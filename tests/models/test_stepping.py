@@ -1,6 +1,8 @@
 """One token at a time by the short way, against the long way, whole passes and float64."""
 
 import copy
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from transformers import (
 import mambascope as ms
 from mambascope.models.decoding import decode
 from mambascope.models.kernels import layers_step_numba, step_numba
+from mambascope.models.protocol import KeyValueCarry
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7, 9], [2, 7]]
+EMBED = ms.Edit(site="embed", op="scale", value=-0.7)
 EDIT = ms.Edit(site="mixer_out", op="scale", layers=[0], value=-1.5)
 SIZES = dict(
     eos_token_id=None, tie_word_embeddings=False, vocab_size=64, num_hidden_layers=3, hidden_size=32
@@ -60,17 +64,29 @@ def products(request: pytest.FixtureRequest, monkeypatch) -> str:
     return request.param
 
 
+class Step(NamedTuple):
+    """One layer's step by the short way: its rows, where its state lies, and whether one call went through all layers."""
+
+    rows: int
+    state: int
+    through: bool
+
+
 @pytest.fixture
-def steps(monkeypatch) -> list[tuple[int, int]]:
-    """The rows of each step that goes the short way, and where its state lies."""
-    seen: list[tuple[int, int]] = []
+def steps(monkeypatch) -> list[Step]:
+    """The steps that go the short way."""
+    seen: list[Step] = []
 
     def counted(step):
-        return lambda x, *rest: seen.append((len(x), rest[-1].data_ptr())) or step(x, *rest)
+        def call(x, *rest):
+            seen.append(Step(len(x), rest[-1].data_ptr(), False))
+            return step(x, *rest)
+
+        return call
 
     def through(step):
         def call(x, weights, memories, sizes):
-            seen.extend((len(x), int(state)) for _, state in memories)
+            seen.extend(Step(len(x), int(state), True) for _, state in memories)
             return step(x, weights, memories, sizes)
 
         return call
@@ -110,7 +126,7 @@ def test_each_token_gives_the_logits_of_a_whole_pass(model, steps):
         run = model.run(tokens[:, None].tolist(), carry=run.carry, logits="last", keep_carry=True)
         whole = model.run(rows, logits="last").logits
         torch.testing.assert_close(run.logits, whole, atol=2e-4, rtol=1e-3)
-    assert [rows for rows, _ in steps] == [len(PROMPTS)] * 6 * model.config.n_layers
+    assert [step.rows for step in steps] == [len(PROMPTS)] * 6 * model.config.n_layers
 
 
 def test_what_is_remembered_is_what_a_whole_pass_leaves(model):
@@ -122,10 +138,25 @@ def test_what_is_remembered_is_what_a_whole_pass_leaves(model):
         torch.testing.assert_close(got.state, wanted.state, atol=1e-5, rtol=1e-4)
 
 
-def test_decoding_gives_the_tokens_of_whole_passes(model, steps):
-    wanted = long_way(model, PROMPTS, 8)
-    assert model.generate(PROMPTS, max_new_tokens=8) == wanted
+@pytest.mark.parametrize("edits", [[], [EMBED]])
+def test_decoding_gives_the_tokens_of_whole_passes(model, steps, products, edits):
+    wanted = long_way(model, PROMPTS, 8, edits)
+    assert model.generate(PROMPTS, max_new_tokens=8, edits=edits) == wanted
     assert len(steps) == 7 * model.config.n_layers
+    one_call = model.config.architecture == "mamba1" and products == "numba"
+    assert {step.through for step in steps} == {one_call}
+
+
+def test_one_call_takes_sixteen_rows_and_no_more(model, steps, products):
+    rows = [[3 + i, 1, 4] for i in range(17)]
+    wanted = long_way(model, rows, 4)
+    ends = wanted[5][:2]
+    assert sum(made[:2] == ends for made in wanted) == 1
+    wanted[5] = ends
+    assert model.generate(rows, max_new_tokens=4, ended=lambda made: made == ends) == wanted
+    assert {step.rows for step in steps} == {17, 16}
+    one_call = model.config.architecture == "mamba1" and products == "numba"
+    assert all(step.through == (one_call and step.rows == 16) for step in steps)
 
 
 def test_an_edited_layer_goes_the_long_way_and_the_others_the_short_one(model, steps):
@@ -143,7 +174,7 @@ def test_rows_that_end_leave_the_others_as_they_are(model, steps):
 
     found = model.generate(PROMPTS, max_new_tokens=8, ended=ended)
     assert found == [wanted[0], wanted[1][:3], *wanted[2:]]
-    assert {rows for rows, _ in steps} == {4, 3}
+    assert {step.rows for step in steps} == {4, 3}
 
 
 def test_a_carry_that_is_kept_is_not_written_into(model):
@@ -159,7 +190,7 @@ def test_a_carry_that_is_kept_is_not_written_into(model):
 
 def test_decoding_stays_in_the_memory_of_its_first_step(model, steps):
     decode(model, carried(model), 6)
-    places = [place for _, place in steps]
+    places = [step.state for step in steps]
     assert places == places[: model.config.n_layers] * 5
 
 
@@ -169,7 +200,7 @@ def test_the_last_use_of_a_carry_is_in_its_own_memory(model, steps):
     wanted = decode(model, run, 6)
     steps.clear()
     assert decode(model, run, 6, last_use=True) == wanted
-    assert [place for _, place in steps] == places * 5
+    assert [step.state for step in steps] == places * 5
 
 
 def test_a_weight_that_changes_or_moves_is_seen(model):
@@ -183,6 +214,29 @@ def test_a_weight_that_changes_or_moves_is_seen(model):
         block.mixer.out_proj.weight = torch.nn.Parameter(-block.mixer.out_proj.weight)
     assert changed.generate(PROMPTS, max_new_tokens=8) == before
     assert model.generate(PROMPTS, max_new_tokens=8) == before
+    out_proj = changed.blocks[0].mixer.out_proj
+    out_proj.bias = torch.nn.Parameter(torch.randn(len(out_proj.weight)) * 3)
+    biased = long_way(changed, PROMPTS, 8)
+    assert changed.generate(PROMPTS, max_new_tokens=8) == biased != before
+
+
+def test_the_carry_of_another_model_is_refused(model):
+    one_token = [[7]] * len(PROMPTS)
+    smaller = copy.deepcopy(model)
+    del smaller.blocks[-1]
+    smaller.config = model.config.model_copy(update={"n_layers": 2})
+    run = smaller.run(PROMPTS, keep_carry=True)
+    with pytest.raises(ms.PromptError, match="2 layers, and this"):
+        model.run(one_token, carry=run.carry)
+    carry = carried(model).carry
+    layer = carry.layers[1]
+    carry.layers[1] = replace(layer, state=layer.state[:, :-1])
+    with pytest.raises(ms.PromptError, match="another model"):
+        model.run(one_token, carry=carry)
+    keys = KeyValueCarry(torch.ones(4, 1, 8), torch.ones(4, 1, 8), np.arange(4), np.ones(4, int))
+    carry.layers[1] = keys
+    with pytest.raises(ms.PromptError, match="another model"):
+        model.run(one_token, carry=carry)
 
 
 def test_half_precision_goes_the_long_way(model, steps):

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.errors import SiteError
+from mambascope.models.kernels import log_sum_exp
 from mambascope.models.language_model import LanguageModel
 from mambascope.models.run import ModelCarry, Run
 from mambascope.models.stepping import given_away
@@ -53,7 +54,7 @@ def decode(
     """Greedy continuations of prompts that were run with `logits="last", keep_carry=True` under these edits.
 
     ended:    told a continuation so far after each of its tokens; True ends it
-    last_use: whether the prompts' carry may be written over
+    last_use: whether the prompts' carry may be written over, so that it is of no use afterwards
     A continuation ends after `max_new_tokens`, or before an end-of-text token of the configuration.
     """
     assert prompts.logits is not None and prompts.carry is not None
@@ -138,7 +139,7 @@ def _read(logits: Float[Tensor, "n V"], tokens: Sequence[int]) -> tuple[np.ndarr
     """Of each row, the log-probability of its token, and whether the token is on top."""
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     chosen = torch.tensor(tokens, dtype=torch.long, device=logits.device)[:, None]
-    logprob = wide.gather(1, chosen)[:, 0] - wide.logsumexp(1)
+    logprob = wide.gather(1, chosen)[:, 0] - log_sum_exp(wide)
     return logprob.cpu().numpy(), (wide.argmax(1) == chosen[:, 0]).cpu().numpy()
 
 

@@ -14,7 +14,7 @@ from mambascope.models.architectures import architecture_of
 from mambascope.models.config import ModelConfig
 from mambascope.models.kernels import linear
 from mambascope.models.prompts import PromptLike, to_ids
-from mambascope.models.protocol import Carry
+from mambascope.models.protocol import Carry, KeyValueCarry, MambaCarry
 from mambascope.models.run import ModelCarry, Run
 from mambascope.sites import Cut, Edit, Segments, Site, Tap, shared_sites
 from mambascope.sites.site import find_site
@@ -225,9 +225,24 @@ class LanguageModel(nn.Module):
                 raise PromptError(
                     f"the carry holds {len(carry.positions)} prompts, but {len(rows)} were given"
                 )
+            if len(carry.layers) != self.config.n_layers or not all(map(self._fits, carry.layers)):
+                raise PromptError(
+                    f"the carry is that of another model: {len(carry.layers)} layers, and this {self.config.architecture} has "
+                    f"{self.config.n_layers}, or sizes that are not this model's; give one that this model returned"
+                )
             starts, slots = carry.positions, np.arange(len(rows))
         self.check_length(max(lengths) + int(0 if starts is None else starts.max()))
         return Segments.of(lengths, starts=starts, slots=slots, keep=keep)
+
+    def _fits(self, layer: Carry) -> bool:
+        """Whether a layer's carry has the shapes that this model's have."""
+        given = {"k": layer.keys, "v": layer.values} if isinstance(layer, KeyValueCarry) else {}
+        if isinstance(layer, MambaCarry):
+            given = {"conv_carry": layer.conv, "state": layer.state}
+        return all(
+            name in self.sites and self.sites[name].shape == tuple(value.shape[1:])
+            for name, value in given.items()
+        )
 
     def check_length(self, length: int) -> None:
         """PromptError for a prompt of more tokens than the model has positions."""

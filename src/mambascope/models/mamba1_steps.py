@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mambascope.models.config import Mamba1Config
-from mambascope.models.kernels import Addresses, can_step, can_step_through
+from mambascope.models.kernels import addresses, can_step, can_step_through
 from mambascope.models.protocol import Carry, MambaCarry
 from mambascope.sites import Segments, Tap
 
@@ -17,7 +17,6 @@ class Mamba1Steps:
 
     def __init__(self, config: Mamba1Config) -> None:
         self._config = config
-        self._weights = Addresses()
 
     def __call__(
         self,
@@ -31,15 +30,15 @@ class Mamba1Steps:
         if carry is None or not (segments.steps and tap.layers_idle and can_step_through(resid)):
             return None
         remembered = [layer for layer in carry if isinstance(layer, MambaCarry)]
-        if not all(can_step(resid, layer.conv, layer.state) for layer in remembered):
+        weights = addresses([(block.norm.weight, *block.mixer.weights) for block in blocks])
+        able = all(can_step(resid, layer.conv, layer.state) for layer in remembered)
+        if weights is None or not able:
             return None
-        weights = self._weights.of([(b.norm.weight, *b.mixer.weights) for b in blocks])
-        if weights is None:
-            return None
+        assert len(remembered) == len(weights)
         from mambascope.models.kernels.layers_step_numba import layers_step
 
         kept = [layer.taken(segments) for layer in remembered]
-        places = Addresses().of([(layer.conv, layer.state) for layer in kept])
+        places = addresses([(layer.conv, layer.state) for layer in kept])
         assert places is not None
         return layers_step(resid, weights, places, _sizes(self._config)), [*kept]
 
@@ -49,5 +48,4 @@ def _sizes(config: Mamba1Config) -> Any:
 
     c, falcon = config, config.bcdt_norm_eps
     widths = c.d_model, c.d_inner, c.d_conv, c.d_state, c.dt_rank
-    biases = c.proj_bias, c.conv_bias, c.proj_bias
-    return Sizes(*widths, *biases, c.norm_eps, -1.0 if falcon is None else falcon)
+    return Sizes(*widths, c.norm_eps, -1.0 if falcon is None else falcon)

@@ -38,7 +38,7 @@ class MambaCarry:
         if whole and self.overwrite and self.conv.is_contiguous() and self.state.is_contiguous():
             return self
         index = torch.from_numpy(segments.slots).to(self.state.device)
-        return MambaCarry(self.conv[index], self.state[index])
+        return MambaCarry(self.conv[index].contiguous(), self.state[index].contiguous())
 
 
 @dataclass(frozen=True, eq=False)

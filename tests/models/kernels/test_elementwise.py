@@ -67,12 +67,14 @@ def test_log_sum_exp_agrees_with_float64(shape):
 
 
 def test_log_sum_exp_of_what_is_not_finite():
-    x = torch.zeros(5, 16_389)
+    x = torch.zeros(8, 16_389)
     x[0, 3], x[1, 16_388], x[2, 7] = torch.nan, torch.nan, torch.inf
-    x[3], x[4, 1:] = -torch.inf, -torch.inf
+    x[3], x[4, 1:], x[5:7] = -torch.inf, -torch.inf, -torch.inf
+    x[5, 0], x[6, 16_388], x[7, 2], x[7, 40] = torch.nan, torch.nan, torch.nan, torch.inf
     got = log_sum_exp(x)
-    assert got[:2].isnan().all()
-    assert got[2:].tolist() == [torch.inf, -torch.inf, 0.0]
+    assert torch.equal(got.isnan(), x.logsumexp(1).isnan())
+    assert got[[0, 1, 5, 6, 7]].isnan().all()
+    assert got[2:5].tolist() == [torch.inf, -torch.inf, 0.0]
 
 
 def test_heads_are_gated_alike():

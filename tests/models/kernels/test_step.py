@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mambascope.models.kernels import Addresses, layers_step_numba, step_numba
+from mambascope.models.kernels import addresses, layers_step_numba, step_numba
 from mambascope.sites.segments import Segments
 from tests.models.kernels import recurrences
 
@@ -89,10 +89,9 @@ def test_all_layers_of_a_mamba_1(rows, has_bias, eps):
         wide = wide + F.linear(gated, out_proj.double(), out_bias)
         wanted.append(after)
 
-    biases, falcon = (has_bias, True, has_bias), -1.0 if eps is None else eps
-    sizes = layers_step_numba.Sizes(32, 48, 4, 16, 5, *biases, 0.5, falcon)
-    places = Addresses().of(memories)
-    assert close(layers_step_numba.layers_step(resid, Addresses().of(layers), places, sizes), wide)
+    sizes = layers_step_numba.Sizes(32, 48, 4, 16, 5, 0.5, -1.0 if eps is None else eps)
+    places = addresses(memories)
+    assert close(layers_step_numba.layers_step(resid, addresses(layers), places, sizes), wide)
     for got, true in zip(memories, wanted, strict=True):
         assert all(map(close, got, true))
 

@@ -117,6 +117,7 @@ def _together(
         return scores.answered(model.tokenizer.decode(made))
 
     likely = likeliness(model, questions, run, edits)
+    # Last, because decoding takes the run's carry over.
     made = decode(model, run, count, edits=edits, ended=ended, last_use=True)
     tops = run.logits.argmax(-1).tolist()
     return [

@@ -1,6 +1,6 @@
 """The scans, the convolution and the matrix products, each on the fastest backend for its device and dtype."""
 
-from mambascope.models.kernels.addresses import Addresses
+from mambascope.models.kernels.addresses import addresses
 from mambascope.models.kernels.definition import ScanOutput, conv_carry
 from mambascope.models.kernels.dispatch import (
     can_step,
@@ -17,8 +17,8 @@ from mambascope.models.kernels.linear import fastest_packing, linear
 from mambascope.models.kernels.packed import release_packed_weights, without_new_copies
 
 __all__ = [
-    "Addresses",
     "ScanOutput",
+    "addresses",
     "can_step",
     "can_step_through",
     "causal_conv",

@@ -7,28 +7,15 @@ import torch
 from torch import Tensor
 
 
-class Addresses:
-    """The addresses of the weights of some layers: looked up once, and again when one of them has moved."""
+def addresses(layers: Sequence[Sequence[Tensor | None]]) -> np.ndarray | None:
+    """One row for each layer, 0 for what is None; None if a tensor is not contiguous float32 on CPU.
 
-    def __init__(self) -> None:
-        self._places: list[int] = []
-        self._table: np.ndarray | None = None
-        self._held: list[Tensor] = []  # while these exist, nothing else comes to lie where they do
-
-    def of(self, layers: Sequence[Sequence[Tensor | None]]) -> np.ndarray | None:
-        """One row for each layer, 0 for what is None; None if a tensor is not contiguous float32 on CPU."""
-        places = [-1 if x is None else x.data_ptr() for tensors in layers for x in tensors]
-        if places != self._places:
-            self._held = [x.detach() for tensors in layers for x in tensors if x is not None]
-            plain = all(map(_is_plain, self._held))
-            table = np.array(places).reshape(len(layers), -1).clip(min=0)
-            self._table = table if plain else None
-            self._places = places
-        return self._table
-
-    def __reduce__(self) -> tuple[type["Addresses"], tuple[()]]:
-        """A copy of a model has weights of its own."""
-        return Addresses, ()
+    They hold as long as the tensors do and are not kept: a weight may move, or be laid out anew where it lies.
+    """
+    if not all(x is None or _is_plain(x) for tensors in layers for x in tensors):
+        return None
+    places = [0 if x is None else x.data_ptr() for tensors in layers for x in tensors]
+    return np.array(places).reshape(len(layers), -1)
 
 
 def _is_plain(x: Tensor) -> bool:

@@ -117,6 +117,10 @@ def _log_sum_exp(x, step, width, out):
             sums = sums + exp(load(x, i) - highest)
         for i in range(at + whole, at + width):
             rest += np.exp(x[i] - highest)
-        out[row] = highest
-        if np.isfinite(highest):  # else all is lost in the difference from it
-            out[row] += np.log(total(sums) + rest)
+        if np.isfinite(highest):
+            out[row] = highest + np.log(total(sums) + rest)
+        else:  # all is lost in the difference from it
+            out[row] = highest
+            for i in range(at, at + width):
+                if np.isnan(x[i]):
+                    out[row] = np.nan

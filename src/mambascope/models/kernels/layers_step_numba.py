@@ -25,16 +25,13 @@ _operation: Any = intrinsic  # what it makes of a function is no function of Pyt
 
 
 class Sizes(NamedTuple):
-    """Of a layer: widths as in models/mamba1.py, R that of dt_low; which biases there are; norm_eps of Falcon's, else below 0."""
+    """Of a layer: widths as in models/mamba1.py, R that of dt_low; `bcdt_eps` of Falcon's norms, below 0 without."""
 
     D: int
     E: int
     K: int
     N: int
     R: int
-    in_bias: bool
-    conv_bias: bool
-    out_bias: bool
     eps: float
     bcdt_eps: float
 
@@ -43,7 +40,7 @@ def layers_step(resid: Tensor, weights: np.ndarray, memories: np.ndarray, sizes:
     """The residual after the last layer; all memories move on.
 
     weights:  addresses (addresses.py), a row for each layer: norm, in_proj (x before z) and its bias, the convolution's
-              weight and bias, x_proj, dt_proj and its bias, A_log, D, out_proj and its bias
+              weight and bias, x_proj, dt_proj and its bias, A_log, D, out_proj and its bias; 0 where there is none
     memories: likewise the convolution's memory and the state
     """
     use_torch_threads()
@@ -71,7 +68,7 @@ def _numbers(address, count):
 
 @sequence
 def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
-    width, E, K, N, R, in_bias, conv_bias, out_bias = sizes
+    width, E, K, N, R = sizes
     normed = np.empty(rows * width, dtype=np.float32)
     both = np.empty(rows * 2 * E, dtype=np.float32)
     gated = np.empty(rows * E, dtype=np.float32)
@@ -79,7 +76,7 @@ def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
     for layer in range(len(weights)):
         at = weights[layer]
         _norm(resid, _numbers(at[0], width), rows, width, eps, normed)
-        in_proj, bias = _numbers(at[1], 2 * E * width), _numbers(at[2], 2 * E * in_bias)
+        in_proj, bias = _numbers(at[1], 2 * E * width), _numbers(at[2], 2 * E * (at[2] != 0))
         multiply(normed, width, rows, in_proj, bias, 2 * E, width, both)
         selective_step_kernel(
             both,
@@ -87,7 +84,7 @@ def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
             both[E:],
             2 * E,
             _numbers(at[3], E * K),
-            _numbers(at[4], E * conv_bias),
+            _numbers(at[4], E * (at[4] != 0)),
             _numbers(at[5], (R + 2 * N) * E),
             _numbers(at[6], E * R),
             _numbers(at[7], E),
@@ -100,7 +97,7 @@ def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
             _numbers(memories[layer, 1], rows * E * N),
             gated,
         )
-        out_proj, bias = _numbers(at[10], width * E), _numbers(at[11], width * out_bias)
+        out_proj, bias = _numbers(at[10], width * E), _numbers(at[11], width * (at[11] != 0))
         multiply(gated, E, rows, out_proj, bias, width, E, mixed)
         for i in range(0, rows * width, LANES):
             store(resid, i, load(resid, i) + load(mixed, i))

@@ -159,12 +159,12 @@ def selective_step_kernel(
         for m in range(group * LANES, min((group + 1) * LANES, count)):
             store(low, m * width + first, load(sums, m % LANES * LANES))
     for group in range(groups):
-        begin, rows = group * LANES * width, min(count - group * LANES, LANES)
+        begin, some = group * LANES * width, min(count - group * LANES, LANES)
         if eps >= 0:
-            for at in range(begin, begin + rows * width, width):
+            for at in range(begin, begin + some * width, width):
                 for first, end in ((0, R), (R, R + N), (R + N, width)):
                     _normalise(low, at + first, at + end, eps)
-        rows_to_lanes(low, begin, width, rows, R, low_lanes, group * R * LANES)
+        rows_to_lanes(low, begin, width, some, R, low_lanes, group * R * LANES)
     for job in prange(_JOBS):
         begin, end = job * blocks // _JOBS, (job + 1) * blocks // _JOBS
         rates = np.empty((end - begin) * LANES * N, dtype=np.float32)
