@@ -25,9 +25,12 @@ def questions() -> list[QuestionPrompt]:
     two = QuestionPrompt(
         fact_id="two", prompt="The capital of France is", answers=("London", "Paris"), dataset="d", relation="query",
     )  # fmt: skip
+    tokens = QuestionPrompt(
+        fact_id="tokens", prompt="The capital of France is", answers=("Paris and London",), dataset="d", relation="query",
+    )  # fmt: skip
     none = QuestionPrompt(fact_id="none", prompt="What is it?", answers=(), dataset="d")
     empty = QuestionPrompt(fact_id="empty", prompt="  ", answers=("x",), dataset="d")
-    return [two, none, *made, empty]
+    return [two, tokens, none, *made, empty]
 
 
 def alone(
