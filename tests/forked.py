@@ -28,9 +28,9 @@ SERVER.set_forkserver_preload(IMPORTED)
 class Forked:
     """`mambascope ARGUMENTS` in a session of its own, with the interface of subprocess.Popen as far as tests need it."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], **environment: str) -> None:
         self._told = Path(tempfile.mkdtemp(prefix="mambascope-told-"))
-        self._process = SERVER.Process(target=_main, args=([*arguments], self._told))
+        self._process = SERVER.Process(target=_main, args=([*arguments], self._told, environment))
         self._process.start()
         self.pid: int = self._process.pid or 0
 
@@ -57,8 +57,9 @@ class Forked:
         return out, err
 
 
-def _main(arguments: list[str], told: Path) -> None:
+def _main(arguments: list[str], told: Path, environment: dict[str, str]) -> None:
     os.setsid()
+    os.environ.update(environment)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(told / name, os.O_WRONLY | os.O_CREAT), number)
     from mambascope.cli.main import main

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import psutil
@@ -10,8 +11,10 @@ import pytest
 from mambascope.errors import ConfigError, MambascopeError
 from mambascope.runner.executors import make_executor
 from mambascope.runner.executors.base import workers_die
+from mambascope.runner.executors.processes import Processes
 from mambascope.runner.steady import linear_choice, steady
 from mambascope.runner.sweep import sweep
+from mambascope.runner.units import Unit
 from mambascope.runner.worker import Worker
 from tests.runner.small import (
     command,
@@ -160,3 +163,13 @@ def _has_ray() -> bool:
     from importlib.util import find_spec
 
     return find_spec("ray") is not None
+
+
+def test_a_pool_that_broke_between_two_units_is_told_with_the_unit():
+    class Broken:
+        def submit(self, *_):
+            raise BrokenProcessPool("a worker died")
+
+    executor = object.__new__(Processes)
+    executor._pool, executor._own = Broken(), set()
+    assert isinstance(executor._submit(object.__new__(Unit)).exception(), BrokenProcessPool)

@@ -72,7 +72,11 @@ class Processes(Executor):
             )
         before = set(multiprocessing.active_children())
         with _interrupts_held_back():
-            future = self._pool.submit(_do, unit)  # starts a process if none is idle
+            try:
+                future = self._pool.submit(_do, unit)  # starts a process if none is idle
+            except BrokenProcessPool as error:  # one died since the last unit ended
+                future = Future[Done]()
+                future.set_exception(error)
         self._own |= set(multiprocessing.active_children()) - before
         return future
 
