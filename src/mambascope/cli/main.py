@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import tyro
@@ -29,6 +30,8 @@ from mambascope.cli.train import Train
 from mambascope.errors import MambascopeError
 from mambascope.options import wrong_option
 
+INTERRUPTED = 130
+
 Command = (
     Annotated[Trace, tyro.conf.subcommand("trace")]
     | Annotated[Knockout, tyro.conf.subcommand("knockout")]
@@ -49,7 +52,14 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point; `arguments` defaults to the process's own."""
     warnings.formatwarning = _one_line
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code == INTERRUPTED:
+        # A library that was interrupted in the middle may abort when it is taken down; all of ours is put away by now.
+        with suppress(OSError):  # nobody may be reading any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(wrong_option(error, "--"))
     except KeyboardInterrupt as interrupt:
         print(f"mambascope: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`mambascope ... | head`): nothing is wrong, and Python must not write more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
