@@ -27,9 +27,7 @@ from mambascope.plots.effect_files import png
 from mambascope.plots.effect_heatmap import effect_heatmap
 from mambascope.plots.effect_lines import effect_lines
 
-SAMPLES = (
-    3  # of noise for each fact in all sweeps but the main one: facts differ more than samples do
-)
+SAMPLES = 3  # of noise for each fact beside the main sweep: facts differ more than samples do
 ROLES = ("subject_last", "last")
 SITES = {"mamba": ("mixer_out", "state", "conv_carry"), "transformer": ("mixer_out", "mlp_out")}
 ROUTES = {"mamba": ("scan", "conv", "gate", "mixer"), "transformer": ("mixer", "mlp_out")}

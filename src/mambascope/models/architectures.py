@@ -17,9 +17,10 @@ from mambascope.models.config import (
     TransformerConfig,
 )
 from mambascope.models.mamba1 import Mamba1Block, mamba1_sites
-from mambascope.models.mamba1_steps import Mamba1Steps
+from mambascope.models.mamba1_steps import mamba1_steps
 from mambascope.models.mamba2 import Mamba2Block, mamba2_sites
 from mambascope.models.norms import RMSNorm
+from mambascope.models.protocol import Steps
 from mambascope.models.transformer import (
     TransformerBlock,
     transformer_norm,
@@ -36,9 +37,7 @@ class Architecture:
     block: Callable[[Any], nn.Module]
     sites: Callable[[Any], list[Site]]
     final_norm: Callable[[Any], nn.Module]
-    steps: Callable[[Any], Callable[..., Any]] | None = None
-    """Of a configuration: what takes (blocks, resid, segments, carry, tap) through all layers at once, giving what
-    `LanguageModel.backbone` gives, or None where the layers must be walked through one by one."""
+    steps: Steps | None = None
 
 
 def _rms(config: ModelConfig) -> nn.Module:
@@ -46,7 +45,7 @@ def _rms(config: ModelConfig) -> nn.Module:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "mamba1": Architecture(Mamba1Config, Mamba1Block, mamba1_sites, _rms, Mamba1Steps),
+    "mamba1": Architecture(Mamba1Config, Mamba1Block, mamba1_sites, _rms, mamba1_steps),
     "mamba2": Architecture(Mamba2Config, Mamba2Block, mamba2_sites, _rms),
     "transformer": Architecture(
         TransformerConfig, TransformerBlock, transformer_sites, transformer_norm

@@ -14,7 +14,7 @@ from mambascope.models.architectures import architecture_of
 from mambascope.models.config import ModelConfig
 from mambascope.models.kernels import linear
 from mambascope.models.prompts import PromptLike, to_ids
-from mambascope.models.protocol import Carry, KeyValueCarry, MambaCarry
+from mambascope.models.protocol import Carry
 from mambascope.models.run import ModelCarry, Run
 from mambascope.sites import Cut, Edit, Segments, Site, Tap, shared_sites
 from mambascope.sites.site import find_site
@@ -43,7 +43,7 @@ class LanguageModel(nn.Module):
             else None
         )
         self.blocks = nn.ModuleList(parts.block(config) for _ in range(config.n_layers))
-        self._steps = parts.steps(config) if parts.steps is not None else None
+        self._steps = parts.steps
         self.final_norm = parts.final_norm(config)
         self.unembedding = (
             None
@@ -83,9 +83,10 @@ class LanguageModel(nn.Module):
         tap: Tap,
     ) -> tuple[Float[Tensor, "tokens D"], list[Carry]]:
         """The residual after the last block, and each layer's carry at `segments.keep`."""
-        stepped = self._steps and self._steps(self.blocks, resid, segments, carry, tap)
-        if stepped is not None:
-            return stepped
+        if self._steps is not None and carry is not None:
+            stepped = self._steps(self.blocks, resid, segments, carry, tap)
+            if stepped is not None:
+                return stepped
         kept: list[Carry] = []
         for number, block in enumerate(self.blocks):
             before = carry[number] if carry is not None else None
@@ -236,12 +237,9 @@ class LanguageModel(nn.Module):
 
     def _fits(self, layer: Carry) -> bool:
         """Whether a layer's carry has the shapes that this model's have."""
-        given = {"k": layer.keys, "v": layer.values} if isinstance(layer, KeyValueCarry) else {}
-        if isinstance(layer, MambaCarry):
-            given = {"conv_carry": layer.conv, "state": layer.state}
         return all(
-            name in self.sites and self.sites[name].shape == tuple(value.shape[1:])
-            for name, value in given.items()
+            name in self.sites and self.sites[name].shape == shape
+            for name, shape in layer.shapes.items()
         )
 
     def check_length(self, length: int) -> None:

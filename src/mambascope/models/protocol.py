@@ -10,15 +10,16 @@ starts from, `segments.keep` after which tokens the returned carry is taken. Car
 same numbers as one longer segment. Each site goes through `tap`; `write` and `state` exist only when the tap wants them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from mambascope.sites import LayerTap, Segments
+from mambascope.sites import LayerTap, Segments, Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,11 @@ class MambaCarry:
     conv: Float[Tensor, "slots taps channels"]
     state: Float[Tensor, "slots ..."]
     overwrite: bool = False
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one entry, by the site that it belongs to."""
+        return {"conv_carry": tuple(self.conv.shape[1:]), "state": tuple(self.state.shape[1:])}
 
     def taken(self, segments: Segments) -> "MambaCarry":
         """The entries of the segments' slots, in memory that may be written into: its own where it may be, else a copy."""
@@ -53,8 +59,29 @@ class KeyValueCarry:
     offsets: np.ndarray
     lengths: np.ndarray
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one position, by the site that it belongs to."""
+        return {"k": tuple(self.keys.shape[1:]), "v": tuple(self.values.shape[1:])}
+
 
 Carry = MambaCarry | KeyValueCarry
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """Decoding's way through all layers of an architecture at once."""
+
+    def __call__(
+        self,
+        blocks: nn.ModuleList,
+        resid: Float[Tensor, "rows D"],
+        segments: Segments,
+        carry: Sequence[Carry],
+        tap: Tap,
+    ) -> tuple[Float[Tensor, "rows D"], list[Carry]] | None:
+        """What `LanguageModel.backbone` gives; None where the layers must be walked through one by one."""
+        ...
 
 
 @runtime_checkable

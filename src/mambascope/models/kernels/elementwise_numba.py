@@ -12,14 +12,14 @@ from numba import prange
 from torch import Tensor
 
 from mambascope.models.kernels.blocks import SHARES, empty_flat, flat, result_flat, rows
-from mambascope.models.kernels.jit import kernel, use_torch_threads
+from mambascope.models.kernels.jit import inlined, kernel, use_torch_threads
 from mambascope.models.kernels.simd import (
     LANES,
     exp,
     load,
-    log1p,
     maximum,
     sigmoid,
+    softplus,
     splat,
     store,
     total,
@@ -75,14 +75,12 @@ def _gate(out, out_step, z, z_step, width, gated):
 def _softplus(x, x_step, bias, width, out):
     tokens = len(out) // width
     for share in prange(SHARES):
-        zero = splat(_NOTHING)
         for t in range(share * tokens // SHARES, (share + 1) * tokens // SHARES):
             for e in range(0, width, LANES):
                 now = load(x, t * x_step + e)
                 if len(bias):
                     now = now + load(bias, e)
-                small = exp(zero - maximum(now, zero - now))
-                store(out, t * width + e, maximum(now, zero) + log1p(small))
+                store(out, t * width + e, softplus(now))
 
 
 @kernel
@@ -91,13 +89,19 @@ def _rms_norm(x, x_step, weight, eps, out):
     tokens = len(out) // width
     for share in prange(SHARES):
         for t in range(share * tokens // SHARES, (share + 1) * tokens // SHARES):
-            squares = splat(_NOTHING)
-            for e in range(0, width, LANES):
-                now = load(x, t * x_step + e)
-                squares = squares + now * now
-            scale = _ONE / np.sqrt(total(squares) / np.float32(width) + eps)
-            for e in range(0, width, LANES):
-                store(out, t * width + e, load(x, t * x_step + e) * scale * load(weight, e))
+            normalise(x, t * x_step, weight, eps, out, t * width)
+
+
+@inlined
+def normalise(x, at, weight, eps, out, to):
+    """The RMS norm of one row."""
+    width, squares = len(weight), splat(_NOTHING)
+    for e in range(0, width, LANES):
+        now = load(x, at + e)
+        squares = squares + now * now
+    scale = _ONE / np.sqrt(total(squares) / np.float32(width) + eps)
+    for e in range(0, width, LANES):
+        store(out, to + e, load(x, at + e) * scale * load(weight, e))
 
 
 @kernel

@@ -15,12 +15,12 @@ from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 from torch import Tensor
 
+from mambascope.models.kernels.elementwise_numba import normalise
 from mambascope.models.kernels.few_rows_numba import multiply
 from mambascope.models.kernels.jit import inlined, sequence, use_torch_threads
-from mambascope.models.kernels.simd import LANES, load, splat, store, total
+from mambascope.models.kernels.simd import LANES, load, store
 from mambascope.models.kernels.step_numba import selective_step_kernel
 
-_NOTHING = np.float32(0.0)
 _operation: Any = intrinsic  # what it makes of a function is no function of Python
 
 
@@ -75,7 +75,9 @@ def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
     mixed = np.empty(rows * width, dtype=np.float32)
     for layer in range(len(weights)):
         at = weights[layer]
-        _norm(resid, _numbers(at[0], width), rows, width, eps, normed)
+        norm = _numbers(at[0], width)
+        for row in range(0, rows * width, width):
+            normalise(resid, row, norm, eps, normed, row)
         in_proj, bias = _numbers(at[1], 2 * E * width), _numbers(at[2], 2 * E * (at[2] != 0))
         multiply(normed, width, rows, in_proj, bias, 2 * E, width, both)
         selective_step_kernel(
@@ -101,14 +103,3 @@ def _layers_step(resid, rows, weights, memories, sizes, eps, bcdt_eps):
         multiply(gated, E, rows, out_proj, bias, width, E, mixed)
         for i in range(0, rows * width, LANES):
             store(resid, i, load(resid, i) + load(mixed, i))
-
-
-@inlined
-def _norm(x, weight, rows, width, eps, out):
-    for m in range(rows):
-        squares = splat(_NOTHING)
-        for i in range(m * width, (m + 1) * width, LANES):
-            squares = squares + load(x, i) * load(x, i)
-        scale = np.float32(1.0) / np.sqrt(total(squares) / np.float32(width) + eps)
-        for i in range(0, width, LANES):
-            store(out, m * width + i, load(x, m * width + i) * scale * load(weight, i))

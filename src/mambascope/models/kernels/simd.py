@@ -29,7 +29,7 @@ LANES = 16
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)
 TINY = np.float32(1e-30)
-_ONE = np.float32(1.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 _INT = ir.IntType(32)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -296,3 +296,10 @@ for _symbol, _emit in _ARITHMETIC.items():
 def sigmoid(x):
     """1 / (1 + exp(-x))."""
     return _ONE / (exp(x * -_ONE) + _ONE)
+
+
+@inlined
+def softplus(x):
+    """log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|))."""
+    zero = splat(_ZERO)
+    return maximum(x, zero) + log1p(exp(zero - maximum(x, zero - x)))

@@ -29,9 +29,8 @@ from mambascope.models.kernels.simd import (
     fold_4,
     fold_8,
     load,
-    log1p,
-    maximum,
     sigmoid,
+    softplus,
     splat,
     store,
     total,
@@ -180,7 +179,7 @@ def selective_step_kernel(
             for block in range(begin, end):
                 e, local = block * LANES, (block - begin) * LANES
                 now, by = load(u, m * E + e), load(z, m * z_step + e)
-                dt = _softplus(load(dts, (local + m % LANES) * LANES) + load(dt_bias, e))
+                dt = softplus(load(dts, (local + m % LANES) * LANES) + load(dt_bias, e))
                 store(each, 0, dt)
                 store(each, LANES, dt * now)
                 at, rate, B = (m * E + e) * N, local * N, m * width + R
@@ -224,12 +223,6 @@ def _next(state, at, rates, rate, each, c, B):
     h = decayed + broadcast(each, LANES + c) * B
     store(state, at, h)
     return h
-
-
-@inlined
-def _softplus(x):
-    zero = splat(_NOTHING)
-    return maximum(x, zero) + log1p(exp(zero - maximum(x, zero - x)))
 
 
 @kernel
