@@ -119,7 +119,8 @@ def test_ctrl_c_while_a_source_is_read_is_one_sentence_and_leaves_nothing(tmp_pa
 
     def interrupt() -> None:
         with source.open("w"):  # waits until the command reads it
-            os.kill(os.getpid(), signal.SIGINT)
+            # To the thread that reads: another one may come to a signal for all when the pipe has long ended.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     out = tmp_path / "new" / "q.parquet"
