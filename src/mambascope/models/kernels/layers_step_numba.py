@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mambascope.models.kernels.elementwise_numba import normalise
 from mambascope.models.kernels.few_rows_numba import multiply
-from mambascope.models.kernels.jit import inlined, sequence, use_torch_threads
+from mambascope.models.kernels.jit import sequence, use_torch_threads
 from mambascope.models.kernels.simd import LANES, load, store
 from mambascope.models.kernels.step_numba import selective_step_kernel
 
@@ -60,7 +60,7 @@ def _pointer(context: Any, address: Any) -> Any:
     return types.voidptr(address), codegen
 
 
-@inlined
+@sequence
 def _numbers(address, count):
     """The `count` numbers that lie there."""
     return carray(_pointer(address), count, np.float32)

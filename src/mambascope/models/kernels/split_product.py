@@ -101,13 +101,14 @@ def _multiply(x, step, count, depth, outputs, weight, bias, by_rows, split, conf
             top, bottom = job * row_blocks // jobs, (job + 1) * row_blocks // jobs
         else:
             begin, end = job * output_blocks // jobs, (job + 1) * output_blocks // jobs
-        left = split[job]
+        left, tail = split[job], np.empty(DEPTH, dtype=np.float32)
         configure(configuration)
         for first in range(top, bottom, _ROWS // _BLOCK):
             last = min(first + _ROWS // _BLOCK, bottom)
             for chunk in range(0, deep, _DEEP):
                 size = min(_DEEP, deep - chunk)
-                _split(x, step, count, depth, first * _BLOCK, last * _BLOCK, chunk, size, left)
+                here = first * _BLOCK, last * _BLOCK, chunk, size
+                _split(x, step, count, depth, *here, tail, left)
                 for o in range(begin, end):
                     for r in range(first, last):
                         at = r * _BLOCK * outputs + o * _BLOCK
@@ -132,9 +133,11 @@ SPLIT = Packing("amx", _packed, linear, has_matrix_unit)
 
 
 @inlined
-def _split(x, step, count, depth, first, last, chunk, size, left):
-    """Rows from `first` to `last` in three parts, `size` tiles from `chunk` on; what is beyond the end is zero."""
-    end = np.zeros(DEPTH, dtype=np.float32)  # the last columns of a row, filled up
+def _split(x, step, count, depth, first, last, chunk, size, tail, left):
+    """Rows from `first` to `last` in three parts, `size` tiles from `chunk` on; what is beyond the end is zero.
+
+    tail: room for the last columns of a row, filled up
+    """
     for m in range(first, last):
         at = (m - first) // TILE * size * _STEP + (m - first) % TILE * DEPTH
         for k in range(size):
@@ -143,8 +146,9 @@ def _split(x, step, count, depth, first, last, chunk, size, left):
                 for half in range(0, DEPTH, LANES):
                     store_parts(left, here + half, load(x, m * step + column + half))
                 continue
-            end[:] = np.float32(0.0)
+            tail[:] = np.float32(0.0)
             if m < count:
-                end[: depth - column] = x[m * step + column : m * step + depth]
+                for i in range(depth - column):
+                    tail[i] = x[m * step + column + i]
             for half in range(0, DEPTH, LANES):
-                store_parts(left, here + half, load(end, half))
+                store_parts(left, here + half, load(tail, half))
