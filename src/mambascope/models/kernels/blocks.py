@@ -113,6 +113,6 @@ def decay_rates(A, N, out):
 
 def blocked_rates(A: Tensor) -> np.ndarray:
     """A log2(e), for 2^(dt A log2(e)), in blocks one after the other, the last one filled up with zeros."""
-    out = np.empty(-(-len(A) // WIDTH) * WIDTH * A.shape[1], dtype=np.float32)
+    _, out = empty_flat(-(-len(A) // WIDTH) * WIDTH * A.shape[1])
     decay_rates(flat(A), A.shape[1], out)
     return out

@@ -36,12 +36,15 @@ class _Loan:
 
 
 def reused_flat(*shape: int) -> tuple[Tensor, np.ndarray]:
-    """As `empty_flat`: a float32 tensor with anything in it, and its elements as one row."""
+    """As `empty_flat`: a float32 tensor with anything in it, and its elements as one row.
+
+    From PyTorch, whose memory begins at a cache line; a vector that lies across two of them takes twice as long.
+    """
     size = prod(shape)
     if size < LARGE:
         return empty_flat(*shape)
     fitting = (n for n, idle in enumerate(_idle) if size <= len(idle) <= _MOST_ROOM * size)
     found = min(fitting, key=lambda n: len(_idle[n]), default=None)
-    memory = np.empty(size, dtype=np.float32) if found is None else _idle.pop(found)
+    memory = torch.empty(size).numpy() if found is None else _idle.pop(found)
     row = np.asarray(_Loan(memory))[:size]
     return torch.from_numpy(row).view(shape), row
