@@ -3,7 +3,7 @@
 Built so that any side can be timed on the same cells, a cell being one prompt and one window, and compared on them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,6 +49,17 @@ class Setting:
         base = BaseRun(self.ids[:prompts].tolist())
         metrics = {"p": answer_probability(self.answers[:prompts])}
         return replay(self.ours, base, self.variants, metrics).scores["p"]
+
+    def exact(self, cells: Sequence[tuple[int, int]]) -> list[float]:
+        """Some cells in float64, where products and scans follow their definitions."""
+        wide = ms.load(self.theirs, dtype="float64")
+        found = []
+        for prompt, start in cells:
+            base = BaseRun(self.ids[prompt : prompt + 1].tolist())
+            metrics = {"p": answer_probability(self.answers[prompt])}
+            scores = replay(wide, base, [self.variants[self.starts.index(start)]], metrics).scores
+            found.append(float(scores["p"][0, 0]))
+        return found
 
     def hooked(self, prompt: int, start: int) -> float:
         """One cell, by hooks."""

@@ -6,23 +6,25 @@ The naive side is a prompt and a window at a time: a forward pass of the transfo
 recompute their scan in PyTorch, token by token, with a second state that lacks the subject's writes for the last token. Like any
 hook it recomputes what the mixer has just computed, and transformers' Mamba-2 pads each prompt to 256 tokens. `bare` does without
 both: the same PyTorch in place of every layer's mixer. Both are timed on some cells, by turns with ours, and their time is
-that per cell times the number of windows. The script fails unless all sides agree in the probabilities of these cells.
-`ours` is one replay of all windows of all prompts; `alone` one of a single prompt, as `ms.knockout` does it.
+that per cell times the number of windows. The script fails unless our probabilities of these cells are as near to float64 as
+theirs. `ours` is one replay of all windows of all prompts; `alone` one of a single prompt, as `ms.knockout` does it.
 """
 
 import argparse
 import random
 
+import numpy as np
 import torch
 from _shared import LAYERS, Timing
 from _windows import Setting
 
 GOALS = {"Mamba-1": 30.0, "Mamba-2": 150.0}
 CELLS = 6
-AGREEING = 1e-3  # of the largest change that the cuts make in a probability
+AGREEING = 1e-2  # the largest error, of the largest change that the cuts make in a probability
+AS_GOOD = 2.0  # times the other sides' largest error: the most that ours may be
 HEAD = (
     "case", "prompts/s, ours", "alone", "hooks, s per prompt", "times faster (goal)", "alone",
-    "bare, s per prompt", "times faster", "largest gap (change)",
+    "bare, s per prompt", "times faster", "largest error", "theirs (change)",
 )  # fmt: skip
 
 
@@ -33,7 +35,7 @@ def table(layers: int, prompts: int, repeats: int) -> None:
         setting = Setting(architecture, layers, prompts)
         draw = random.Random(0)
         cells = [(draw.randrange(prompts), draw.choice(setting.starts)) for _ in range(CELLS)]
-        gap, change = agreement(setting, cells)
+        error, other, change = agreement(setting, cells)
         calls = [
             lambda setting=setting: setting.replayed(prompts),
             lambda setting=setting: setting.replayed(1),
@@ -45,23 +47,28 @@ def table(layers: int, prompts: int, repeats: int) -> None:
         print(
             f"| {architecture} | {prompts / together:.1f} | {1 / alone:.1f} | {hooks:.2f} "
             f"| {hooks * prompts / together:.0f} ({goal:g}) | {hooks / alone:.0f} "
-            f"| {bare:.2f} | {bare * prompts / together:.0f} | {gap:.1e} ({change:.1e}) |",
+            f"| {bare:.2f} | {bare * prompts / together:.0f} | {error:.1e} | {other:.1e} ({change:.1e}) |",
             flush=True,
         )
 
 
-def agreement(setting: Setting, cells: list[tuple[int, int]]) -> tuple[float, float]:
-    """How far apart the sides' probabilities are at most in some cells, and how far the cuts move them at most."""
-    ours = setting.replayed(setting.prompts)
-    sides = [(setting.hooked(p, s), setting.bare(p, s), ours[s, p]) for p, s in cells]
-    gap = max(max(each) - min(each) for each in sides)
-    change = max(
-        abs(setting.probability(p) - found)
-        for (p, _), (*_, found) in zip(cells, sides, strict=True)
-    )
-    if gap > AGREEING * change:
-        raise SystemExit(f"the sides differ by {gap:.1e} where the cuts change {change:.1e}")
-    return gap, change
+def agreement(setting: Setting, cells: list[tuple[int, int]]) -> tuple[float, float, float]:
+    """The largest error of our probabilities in some cells, that of the other sides, and how far the cuts move them at most.
+
+    Errors are taken from float64. The models are deep and random, so that rounding alone moves all of them.
+    """
+    grid = setting.replayed(setting.prompts)
+    true = np.array(setting.exact(cells))
+    ours = np.array([grid[s, p] for p, s in cells])
+    theirs = np.array([[setting.hooked(p, s), setting.bare(p, s)] for p, s in cells])
+    plain = np.array([setting.probability(p) for p, _ in cells])
+    error, other = abs(ours - true).max(), abs(theirs - true[:, None]).max()
+    change = abs(plain - true).max()
+    if error > AS_GOOD * other or max(error, other) > AGREEING * change:
+        raise SystemExit(
+            f"the errors are {error:.1e} (ours) and {other:.1e} where the cuts change {change:.1e}"
+        )
+    return error, other, change
 
 
 def main() -> None:

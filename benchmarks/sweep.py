@@ -62,7 +62,7 @@ class Case:
 
 CASES = (
     Case("atlas-mamba1", 10, 64, (1, 4, 16), 3),
-    Case(LARGE, LAYERS, 8, (1, 4), 1),
+    Case(LARGE, LAYERS, 12, (1, 2), 1),
 )
 QUICK = (
     Case("atlas-mamba1", 10, 8, (1, 4), 1),

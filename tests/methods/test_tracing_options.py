@@ -202,7 +202,11 @@ def test_noise_and_mean_can_come_from_a_whole_fact_set():
         ({"corruption": "mean"}, ConfigError, "fact set"),
         ({"reference": "a text"}, ConfigError, "is for corruption 'mean'"),
         ({"sever": "resid_post"}, ConfigError, "exchanged and severed at once"),
-        ({"sever": "attention"}, SiteError, "cannot trace site 'attention'"),
+        (
+            {"sever": "attention"},
+            SiteError,
+            "'attention'.* the routes scan, conv, gate, mixer, and",
+        ),
         ({"site": []}, ConfigError, "at least one site"),
         ({"align": "right"}, ConfigError, "align"),
         ({"corruption": "mean", "facts": []}, PromptError, "empty"),

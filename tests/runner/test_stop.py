@@ -18,9 +18,15 @@ from tests.runner.small import (
     until,
 )
 
+EVERYWHERE = pytest.mark.parametrize(
+    "options",
+    [[], ["--workers", "2"], ["--executor", "ray", "--workers", "2"]],
+    ids=["here", "processes", "ray"],
+)
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["here", "processes"])
+@EVERYWHERE
 def test_what_is_in_flight_is_finished_and_the_same_command_goes_on(
     options: list[str], uninterrupted: Path, model: Path, many: Path, tmp_path: Path
 ):
@@ -43,7 +49,7 @@ def test_what_is_in_flight_is_finished_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["here", "processes"])
+@EVERYWHERE
 def test_a_second_interruption_stops_at_once(
     options: list[str], model: Path, many: Path, tmp_path: Path
 ):

@@ -18,8 +18,13 @@ def check_sites(model: LanguageModel, config: TracingConfig) -> None:
 def severed_sites(model: LanguageModel, config: TracingConfig) -> tuple[str, ...]:
     """The sites that stay as they are; SiteError if one is none of this model, ConfigError if it is also exchanged."""
     severed = tuple(SEVERED.get(name, name) for name in config.sever)
-    for name in severed:
-        window_size(model, name, None)
+    layered = _layered(model)
+    for asked, name in zip(config.sever, severed, strict=True):
+        if name not in layered:
+            routes = ", ".join(route for route, site in SEVERED.items() if site in layered)
+            raise SiteError(
+                f"cannot sever {asked!r}; this model has the routes {routes}, and the sites {', '.join(layered)}"
+            )
         if name in config.sites:
             raise ConfigError(f"site {name!r} cannot be exchanged and severed at once")
     return severed
@@ -33,10 +38,14 @@ def window_of(layer: int, window: int, n_layers: int, align: str) -> range:
 
 def window_size(model: LanguageModel, name: str, window: int | None) -> int:
     """The number of layers exchanged together; SiteError if this is no site of the layers."""
-    site = model.sites.get(name)
-    if site is None or not site.layered:
-        names = ", ".join(name for name, s in model.sites.items() if s.layered)
-        raise SiteError(f"cannot trace site {name!r}; this model has: {names}")
+    layered = _layered(model)
+    if name not in layered:
+        raise SiteError(f"cannot trace site {name!r}; this model has: {', '.join(layered)}")
     if window is not None:
         return window
     return 1 if name in RESIDUAL else max(1, model.config.n_layers // 5)
+
+
+def _layered(model: LanguageModel) -> list[str]:
+    """The names of the sites that the layers have."""
+    return [name for name, site in model.sites.items() if site.layered]
