@@ -13,8 +13,9 @@ from mambascope.models.language_model import LanguageModel
 
 SHARE_OF_FREE = 4
 MOST_TOKENS_AT_ONCE = 2048  # beyond this intermediates leave the cache and take fresh pages
-# Of few rows the unembedding is slow to read; of more, the logits take fresh pages each time (glibc keeps 32 MiB at most).
-ROWS_AT_ONCE, LOGITS_KEPT, LOGITS_IN_CACHE = (128, 224), 31 * 2**20, 12 * 2**20
+# Of few rows the unembedding is slow to read; of more, the logits do not fit the memory that a block's results leave behind, and
+# take fresh pages each time.
+ROWS_AT_ONCE, LOGITS_KEPT, LOGITS_IN_CACHE = (112, 224), 22 * 2**20, 12 * 2**20
 CARRIED = ("state", "conv_carry")
 PER_STATE = ("state", "write")
 

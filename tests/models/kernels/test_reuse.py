@@ -49,12 +49,27 @@ def test_a_small_result_does_not_hold_large_memory():
     assert [len(memory) for memory in reuse._idle] == [4 * LARGE]
 
 
-def test_what_is_too_large_is_not_held():
+def test_memory_that_is_outgrown_goes():
     place_of(LARGE)
     place_of(3 * LARGE)
-    result, row = reused_flat(MOST - 3 * LARGE)
-    del result, row
+    assert [len(memory) for memory in reuse._idle] == [3 * LARGE]
+
+
+def test_what_is_too_large_is_not_held():
+    (a, row_a), (b, row_b) = reused_flat(3 * LARGE), reused_flat(MOST - 3 * LARGE)
+    del a, row_a
+    del b, row_b
     assert [len(memory) for memory in reuse._idle] == [3 * LARGE, MOST - 3 * LARGE]
+    (a, row_a), (b, row_b) = reused_flat(MOST - 3 * LARGE), reused_flat(3 * LARGE + 1)
+    assert [len(memory) for memory in reuse._idle] == []
+    del a, row_a
+    del b, row_b
+    assert [len(memory) for memory in reuse._idle] == [3 * LARGE + 1]
     result, row = reused_flat(MOST + 1)
     del result, row
     assert reuse._idle == []
+
+
+def test_memory_begins_at_a_cache_line():
+    held = [reused_flat(size)[0] for size in (LARGE, LARGE + 7, 3 * LARGE)]
+    assert all(result.data_ptr() % 64 == 0 for result in held)

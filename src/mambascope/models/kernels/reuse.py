@@ -45,6 +45,12 @@ def reused_flat(*shape: int) -> tuple[Tensor, np.ndarray]:
         return empty_flat(*shape)
     fitting = (n for n, idle in enumerate(_idle) if size <= len(idle) <= _MOST_ROOM * size)
     found = min(fitting, key=lambda n: len(_idle[n]), default=None)
-    memory = torch.empty(size).numpy() if found is None else _idle.pop(found)
+    memory = _fresh(size) if found is None else _idle.pop(found)
     row = np.asarray(_Loan(memory))[:size]
     return torch.from_numpy(row).view(shape), row
+
+
+def _fresh(size: int) -> np.ndarray:
+    """New memory; what is idle and too small goes, as results grow from layer to layer while variants begin."""
+    _idle[:] = [idle for idle in _idle if len(idle) >= size]
+    return torch.empty(size).numpy()
