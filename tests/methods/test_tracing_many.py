@@ -198,7 +198,7 @@ def test_a_swapped_subject_that_does_not_fit_fails_its_fact():
     ("options", "kwargs", "error", "words"),
     [
         ({"site": "hidden"}, {}, SiteError, "cannot trace site 'hidden'"),
-        ({"sever": ("hidden",)}, {}, SiteError, "cannot trace site 'hidden'"),
+        ({"sever": ("hidden",)}, {}, SiteError, "cannot sever 'hidden'"),
         ({"sever": ("resid_post",)}, {}, ConfigError, "exchanged and severed at once"),
         ({"corruption": "mean"}, {}, ConfigError, "needs a fact set"),
         ({}, {"swaps": SWAPS}, ConfigError, "are for corruption 'swap'"),

@@ -60,4 +60,5 @@ def test_a_second_interruption_stops_at_once(
     os.killpg(running.pid, signal.SIGINT)
     running.communicate(timeout=600)
     assert running.returncode == 130
+    assert traced_shards(out) == 0  # the one batch was not finished
     assert not torn(out)
