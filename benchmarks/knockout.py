@@ -2,12 +2,13 @@
 
     python benchmarks/knockout.py [--threads 2] [--prompts 64] [--quick]
 
-The naive side is a prompt and a window at a time: a forward pass of the transformers model in which hooks on the window's mixers
-recompute their scan in PyTorch, token by token, with a second state that lacks the subject's writes for the last token. Like any
-hook it recomputes what the mixer has just computed, and transformers' Mamba-2 pads each prompt to 256 tokens. `bare` does without
-both: the same PyTorch in place of every layer's mixer. Both are timed on some cells, by turns with ours, and their time is
-that per cell times the number of windows. The script fails if our largest error in these cells, from float64, is more than twice
-theirs, or either is large. `ours` is one replay of all windows of all prompts; `alone` one of a single prompt, as `ms.knockout` does it.
+The naive side is a prompt and a window at a time: a forward pass of the transformers model in which hooks on the window's
+mixers recompute their scan in PyTorch, token by token, with a second state that lacks the subject's writes for the last token.
+Like any hook it recomputes what the mixer has just computed, and transformers' Mamba-2 pads each prompt to 256 tokens. `bare`
+does without both: the same PyTorch in place of every layer's mixer. Both are timed on some cells, by turns with ours, and their
+time is that per cell times the number of windows. The script fails if our largest error in these cells, from float64, is more
+than twice theirs, or either is large. `ours` is one replay of all windows of all prompts; `alone` one of a single prompt, as
+`ms.knockout` does it.
 """
 
 import argparse
