@@ -15,7 +15,8 @@ from torch import Tensor
 from mambascope.models.kernels.blocks import empty_flat
 
 LARGE = 2**20  # numbers: below this, the system's allocator keeps what is freed by itself
-MOST = 2**26  # numbers, 256 MB, that are held idle; beyond, they go back to the system, the oldest first
+# Numbers, 256 MB, that are held idle; beyond, they go back to the system, the oldest first.
+MOST = 2**26
 _MOST_ROOM = 2  # times what is needed: larger memory is not held for a smaller result
 _LINE = 16  # numbers in a line of the cache
 
