@@ -135,6 +135,23 @@ def test_show_exports_the_cells(swept: Path, tmp_path: Path, capsys):
     np.testing.assert_array_equal(read["score"], found["score"])
 
 
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_show_exports_into_the_folder_which_stays_a_result(
+    kind: str, given: list[str], tmp_path: Path, capsys
+):
+    found = trace(load(given[3]), "The capital of France is", subject="France", samples=2)
+    save(found, tmp_path)
+    assert run(["show", str(tmp_path), "--export", kind]) == 0
+    target = tmp_path / f"cells.{kind}"
+    assert f"wrote {target}" in capsys.readouterr().out
+    if kind == "csv":
+        with target.open() as file:
+            assert len(list(csv.DictReader(file))) == found["score"].size
+    else:
+        np.testing.assert_array_equal(np.load(target)["score"], found["score"])
+    assert open_results(tmp_path)["score"].equals(found["score"])
+
+
 def test_show_of_one_trace_is_its_summary(given: list[str], tmp_path: Path, capsys):
     prompt = "The capital of France is"
     save(trace(load(given[3]), prompt, subject="France", samples=2), tmp_path)
@@ -151,8 +168,7 @@ def test_show_of_one_trace_is_its_summary(given: list[str], tmp_path: Path, caps
     ("options", "message"),
     [
         (["{tmp}"], "there is no result in"),
-        (["{swept}", "--export", "csv"], "--export and the file to export to (--to) go together"),
-        (["{swept}", "--to", "file"], "go together"),
+        (["{swept}", "--to", "file"], "--to file is for --export csv or --export npz"),
         (["{swept}", "--export", "csv", "--to", "/proc/no/file"], "cannot write to /proc/no"),
     ],
 )

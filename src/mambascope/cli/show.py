@@ -19,9 +19,9 @@ class Show:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """What `mambascope trace`, `knockout`, `ledger` or `sweep` wrote with --out. A sweep's figures go to DIR/figures."""
     export: Literal["csv", "npz"] | None = None
-    """Write the results for other tools too: one row per cell, or arrays of numpy."""
+    """Write the results for other tools too: one row per cell, or arrays of numpy, to DIR/cells.csv or DIR/cells.npz."""
     to: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The file that is exported to."""
+    """Another file to export to."""
     rank: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     """Of a sweep of knockouts only the facts whose answer has such a rank for the model: 1, <=3, <=5 or 2-5."""
     json: bool = False
@@ -33,8 +33,10 @@ class Show:
         from mambascope.results.folder import write_files
         from mambascope.runner.opening import open_results
 
-        if (self.export is None) != (self.to is None):
-            raise ConfigError("--export and the file to export to (--to) go together")
+        if self.to is not None and self.export is None:
+            raise ConfigError(
+                f"--to {self.to} is for --export csv or --export npz; add one of them"
+            )
         result = open_results(self.folder)
         found = shown(result, self.folder, self.rank)
         figures = found.figures()
@@ -48,10 +50,11 @@ class Show:
             print(f"wrote {path}")
 
     def _export(self, result: "xr.Dataset") -> list[Path]:
-        if self.export is None or self.to is None:
+        if self.export is None:
             return []
         from mambascope.results.export import as_csv, as_npz
         from mambascope.results.folder import write_files
 
         content = {"csv": as_csv, "npz": as_npz}[self.export](result)
-        return write_files(self.to.parent, {self.to.name: content})
+        target = self.to or self.folder / f"cells.{self.export}"
+        return write_files(target.parent, {target.name: content})
