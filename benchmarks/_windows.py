@@ -46,20 +46,16 @@ class Setting:
 
     def replayed(self, prompts: int) -> Any:
         """The answer's probability, (windows, prompts), of the first prompts."""
-        base = BaseRun(self.ids[:prompts].tolist())
-        metrics = {"p": answer_probability(self.answers[:prompts])}
-        return replay(self.ours, base, self.variants, metrics).scores["p"]
+        return self._replayed(self.ours, range(prompts))
 
-    def exact(self, cells: Sequence[tuple[int, int]]) -> list[float]:
-        """Some cells in float64, where products and scans follow their definitions."""
-        wide = ms.load(self.theirs, dtype="float64")
-        found = []
-        for prompt, start in cells:
-            base = BaseRun(self.ids[prompt : prompt + 1].tolist())
-            metrics = {"p": answer_probability(self.answers[prompt])}
-            scores = replay(wide, base, [self.variants[self.starts.index(start)]], metrics).scores
-            found.append(float(scores["p"][0, 0]))
-        return found
+    def exact(self, prompts: Sequence[int]) -> Any:
+        """The same of these prompts in float64, where products and scans follow their definitions."""
+        return self._replayed(ms.load(self.theirs, dtype="float64"), prompts)
+
+    def _replayed(self, model: ms.LanguageModel, prompts: Sequence[int]) -> Any:
+        base = BaseRun([self.ids[prompt].tolist() for prompt in prompts])
+        metrics = {"p": answer_probability([self.answers[prompt] for prompt in prompts])}
+        return replay(model, base, self.variants, metrics).scores["p"]
 
     def hooked(self, prompt: int, start: int) -> float:
         """One cell, by hooks."""
